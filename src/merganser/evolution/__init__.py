@@ -1,0 +1,80 @@
+"""Searching for the best combination: genomes, niches, and searches as values.
+
+| names | what |
+| --- | --- |
+| [`Niches`][], [`niche_fitness`][], [`attraction`][], [`coverage`][], [`entropy`][] | how a population competes |
+| [`Archive`][], [`ArchiveMember`][] | a population and what follows from its scores |
+| [`CombinationSpace`][], [`DenseSpace`][], [`DenseGenome`][], [`Cross`][], [`Space`][], [`Genome`][] | what evolves |
+| [`Search`][], [`Proposal`][], [`Row`][], [`Screening`][], [`Member`][] | what a search is |
+| [`NaturalNiches`][], [`Variation`][] | M2N2, its ablations, and the genetic algorithm (α = 0, no attraction) |
+| [`MapElites`][], [`CmaEs`][], [`RandomSearch`][], [`BruteForce`][] | the paper's baselines |
+| [`DenseVectors`][], [`LayerWeights`][], [`VectorSpace`][] | what CMA-ES searches |
+"""
+
+from merganser.evolution._archive import Archive, ArchiveMember
+from merganser.evolution._best import Best, weighted_mean
+from merganser.evolution._cma_es import (
+    FULL_COVARIANCE_LIMIT,
+    CmaEs,
+    DenseVectors,
+    LayerWeights,
+    VectorSpace,
+    uses_diagonal,
+)
+from merganser.evolution._genomes import (
+    CombinationSpace,
+    Cross,
+    DenseGenome,
+    DenseSpace,
+    Genome,
+    Space,
+    angle_between,
+    dense_genome,
+    random_start,
+)
+from merganser.evolution._map_elites import MapElites
+from merganser.evolution._natural_niches import NaturalNiches, Variation
+from merganser.evolution._niches import Niches, attraction, coverage, entropy, niche_fitness
+from merganser.evolution._random import keyed_generator
+from merganser.evolution._rejection import NicheScreening
+from merganser.evolution._sampling import BruteForce, RandomSearch
+from merganser.evolution._search import Member, Proposal, Row, Screening, Search
+
+__all__ = [
+    "FULL_COVARIANCE_LIMIT",
+    "Archive",
+    "ArchiveMember",
+    "Best",
+    "BruteForce",
+    "CmaEs",
+    "CombinationSpace",
+    "Cross",
+    "DenseGenome",
+    "DenseSpace",
+    "DenseVectors",
+    "Genome",
+    "LayerWeights",
+    "MapElites",
+    "Member",
+    "NaturalNiches",
+    "NicheScreening",
+    "Niches",
+    "Proposal",
+    "RandomSearch",
+    "Row",
+    "Screening",
+    "Search",
+    "Space",
+    "Variation",
+    "VectorSpace",
+    "angle_between",
+    "attraction",
+    "coverage",
+    "dense_genome",
+    "entropy",
+    "keyed_generator",
+    "niche_fitness",
+    "random_start",
+    "uses_diagonal",
+    "weighted_mean",
+]

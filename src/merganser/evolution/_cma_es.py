@@ -1,0 +1,241 @@
+r"""CMA-ES over a vector that decodes to a genome, with the library `cma` as its engine.
+
+| space | vector | decodes to |
+| --- | --- | --- |
+| [`DenseVectors`][] | all parameters of a small model | the model itself |
+| [`LayerWeights`][], two seeds | one weight $t_l \in [0, 1]$ per layer | SLERP of the seeds' layers at $t_l$ |
+| [`LayerWeights`][], K seeds | $w_{lk} \in [0, 1]$ per layer and seed | $\sum_k w_{lk} \theta^{(k)}$ on layer $l$, not normalised |
+
+The covariance is full up to [`FULL_COVARIANCE_LIMIT`][] dimensions and diagonal (separable) above: a full
+matrix over the 19,210 weights of the digits network alone takes 3 GB and an hour per decomposition.
+
+The engine changes in place, so a state must not be used after its successor exists. It is resumed like
+every search: by telling a fresh one what the journal holds. Generation $g$ draws from a generator keyed by
+(run seed, $g$); the global random state is neither read nor set.
+
+References:
+    Hansen, *The CMA Evolution Strategy: A Tutorial*, 2016, https://arxiv.org/abs/1604.00772.
+    Akiba et al., *Evolutionary Optimization of Model Merging Recipes*, 2024, https://arxiv.org/abs/2403.13187.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from merganser.evolution._archive import ArchiveMember
+from merganser.evolution._best import Best, weighted_mean
+from merganser.evolution._genomes import CombinationSpace, DenseSpace, Space, dense_genome
+from merganser.evolution._random import keyed_generator
+from merganser.evolution._search import Proposal, Row
+from merganser.merging import Combination, slerp_weights
+
+Covariance = Literal["auto", "full", "diagonal"]
+
+FULL_COVARIANCE_LIMIT = 2_000
+"""Dimensions up to which the covariance is full; above, it is diagonal."""
+
+
+class VectorSpace(Protocol):
+    """Vectors that decode to genomes."""
+
+    @property
+    def start(self) -> Float[np.ndarray, " dimensions"]:
+        """Where the search begins."""
+        ...
+
+    @property
+    def step(self) -> float:
+        """Initial standard deviation."""
+        ...
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Lower and upper limit of every coordinate."""
+        ...
+
+    @property
+    def space(self) -> Space:
+        """The space the decoded genomes live in."""
+        ...
+
+    def decode(self, vector: Float[np.ndarray, " dimensions"]) -> Any:
+        """The genome a vector stands for."""
+        ...
+
+
+@dataclass(frozen=True)
+class DenseVectors:
+    """All parameters of a small model."""
+
+    space: DenseSpace
+    step: float = 0.01
+    bounds: None = None
+
+    @property
+    def start(self) -> Float[np.ndarray, " dimensions"]:
+        """The first seed."""
+        return self.space.seeds[0].vector.astype(np.float64)
+
+    def decode(self, vector: Float[np.ndarray, " dimensions"]) -> Any:
+        """The model itself."""
+        return dense_genome(vector)
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One weight per layer for two seeds; one per layer and seed for more.
+
+    Attributes:
+        space: The seeds.
+        boundaries: Ascending positions at which layers begin, from 0, and P at the end.
+        step: Initial standard deviation.
+        bounds: Limits of every weight.
+    """
+
+    space: CombinationSpace
+    boundaries: tuple[int, ...]
+    step: float = 0.2
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+
+    @property
+    def start(self) -> Float[np.ndarray, " dimensions"]:
+        """The middle between two seeds; the average of more."""
+        layers, seeds = len(self.boundaries) - 1, len(self.space.seeds)
+        return np.full(layers, 0.5) if seeds == 2 else np.full(layers * seeds, 1.0 / seeds)
+
+    def decode(self, vector: Float[np.ndarray, " dimensions"]) -> Combination:
+        """The combination with these weights."""
+        seeds = self.space.seeds
+        if len(seeds) == 2:
+            spans = zip(self.boundaries[:-1], self.boundaries[1:], strict=True)
+            angles = [self.space.gram.angle(seeds[0], seeds[1], begin, end) for begin, end in spans]
+            rows = [slerp_weights(float(t), angle) for t, angle in zip(vector, angles, strict=True)]
+        else:
+            rows = vector.reshape(-1, len(seeds))
+        return Combination(seeds[0].seeds, np.array(self.boundaries), np.asarray(rows))
+
+
+@dataclass(frozen=True)
+class CmaEs:
+    """State of CMA-ES. Begin with [`CmaEs.start`][].
+
+    Attributes:
+        vectors: What is searched.
+        seed: Seed of the run.
+        engine: The strategy of the library, changed in place.
+        normals: Box for the generator the engine draws from; replaced at every generation.
+        best: The best candidates so far.
+        asked: Number of candidates handed out, seeds included.
+        generation: Candidates of the present generation.
+        handed: How many of them were handed out.
+        losses: Losses of those that were scored, in order.
+    """
+
+    vectors: VectorSpace
+    seed: int
+    engine: Any
+    normals: list[np.random.Generator]
+    best: Best
+    asked: int = 0
+    generation: tuple[np.ndarray, ...] = ()
+    handed: int = 0
+    losses: tuple[float, ...] = ()
+
+    @classmethod
+    def start(
+        cls,
+        vectors: VectorSpace,
+        weights: Float[np.ndarray, " samples"],
+        *,
+        seed: int,
+        population: int | None = None,
+        covariance: Covariance = "auto",
+    ) -> CmaEs:
+        r"""A search that has not asked yet.
+
+        Args:
+            vectors: What is searched.
+            weights: Weight of each search sample.
+            seed: Seed of the run.
+            population: Candidates per generation; by default the library's $4 + 3 \ln n$.
+            covariance: `full`, `diagonal`, or `auto`: full up to [`FULL_COVARIANCE_LIMIT`][] dimensions.
+
+        Raises:
+            ValueError: If there are fewer than two dimensions.
+        """
+        import cma  # takes half a second, which only this search should pay
+
+        dimensions = len(vectors.start)
+        if dimensions < 2:
+            raise ValueError(
+                f"CMA-ES needs at least 2 dimensions, but there is {dimensions}: the seeds have one layer. "
+                "Use the brute-force search, which walks that one weight."
+            )
+        normals = [keyed_generator(seed, "cma-es", 0)]
+        options: dict[str, Any] = {
+            "verbose": -9,
+            "seed": np.nan,  # neither seed nor read numpy's global generator
+            "randn": lambda *shape: normals[0].standard_normal(shape),
+            "CMA_diagonal": uses_diagonal(dimensions, covariance),
+        }
+        if population is not None:
+            options["popsize"] = population
+        if vectors.bounds is not None:
+            options["bounds"] = list(vectors.bounds)
+        engine = cma.CMAEvolutionStrategy(vectors.start, vectors.step, options)
+        return cls(vectors, seed, engine, normals, Best(population or 20, weights))
+
+    @property
+    def members(self) -> Sequence[ArchiveMember]:
+        """The best candidates so far."""
+        return self.best.members
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the strategy has converged: its own stopping criteria hold at the end of a generation."""
+        return not self.generation and self.asked > len(self.vectors.space.seeds) and bool(self.engine.stop())
+
+    def ask(self, n: int = 1) -> tuple[CmaEs, list[Proposal]]:
+        """The next `n` candidates, fewer at the end of a generation."""
+        seeds = self.vectors.space.seeds
+        if self.asked < len(seeds):
+            first = range(self.asked, min(self.asked + n, len(seeds)))
+            proposals = [Proposal(index, seeds[index], "seed") for index in first]
+            return replace(self, asked=self.asked + len(proposals)), proposals
+        state = self if self.generation else self._next_generation()
+        vectors = state.generation[state.handed : state.handed + n]
+        proposals = [Proposal(self.asked + i, self.vectors.decode(v), "sample") for i, v in enumerate(vectors)]
+        handed = state.handed + len(proposals)
+        return replace(state, asked=self.asked + len(proposals), handed=handed), proposals
+
+    def tell(self, proposals: Sequence[Proposal], rows: Sequence[Row]) -> CmaEs:
+        """Remember the best; update the strategy once the generation is complete."""
+        best, losses = self.best, list(self.losses)
+        for proposal, row in zip(proposals, rows, strict=True):
+            joined = best.insert(ArchiveMember(proposal.index, proposal.genome, row.scores))
+            if joined is not best:
+                self.vectors.space.keep(proposal.genome)
+            best = joined
+            if proposal.kind != "seed":
+                losses.append(1.0 - float(weighted_mean(row.scores, best.weights)))
+        if losses and len(losses) == len(self.generation):
+            self.engine.tell(list(self.generation), losses)
+            return replace(self, best=best, generation=(), handed=0, losses=())
+        return replace(self, best=best, losses=tuple(losses))
+
+    def screen(self, proposal: Proposal) -> None:
+        """No early rejection: the strategy ranks whole generations."""
+
+    def _next_generation(self) -> CmaEs:
+        self.normals[0] = keyed_generator(self.seed, "cma-es", self.engine.countiter)
+        return replace(self, generation=tuple(self.engine.ask()), handed=0, losses=())
+
+
+def uses_diagonal(dimensions: int, covariance: Covariance) -> bool:
+    """Whether a search over this many dimensions keeps a diagonal covariance only."""
+    return covariance == "diagonal" or (covariance == "auto" and dimensions > FULL_COVARIANCE_LIMIT)

@@ -1,0 +1,279 @@
+r"""What evolves: genomes, and the spaces in which they are crossed.
+
+A *genome* is a value with a digest; a *space* knows its seeds, how many positions a split point may fall
+on, and how two genomes make a child. Searches see nothing else.
+
+| space | genome | child | for |
+| --- | --- | --- | --- |
+| [`CombinationSpace`][] | [`Combination`][] of the seeds, exact | crossover in the lineage algebra | models that exist already |
+| [`DenseSpace`][] | [`DenseGenome`][], the flat vector itself | crossover of vectors, then $N(0, \sigma^2)$ on every coordinate | small models from scratch |
+
+A dense child is built when somebody asks for its vector, so a search can be replayed from a journal without
+building the children that were rejected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from merganser.evolution._random import NormalTable, keyed_generator
+from merganser.merging import Angles, Combination, Gram, Rule, combine_flat, crossover, linear_weights, slerp_weights
+
+_REMEMBERED_ANGLES = 4096
+
+
+@runtime_checkable
+class Genome(Protocol):
+    """A candidate as a value."""
+
+    @property
+    def digest(self) -> str:
+        """Hash that names the candidate: equal digests are equal models."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cross:
+    """How a child comes from two parents: everything random about it, as numbers.
+
+    Attributes:
+        weight: $w_m$ in [0, 1), weight of the second parent before the split, one minus it after.
+        split: $w_s$ in [0, P]; 0 is plain interpolation.
+        noise: Two uniforms that choose the mutation, or None for no mutation.
+    """
+
+    weight: float
+    split: int = 0
+    noise: tuple[float, float] | None = None
+
+
+class Space(Protocol):
+    """Where genomes live."""
+
+    @property
+    def size(self) -> int:
+        """Number of positions P that a split point may fall on."""
+        ...
+
+    @property
+    def seeds(self) -> Sequence[Any]:
+        """The genomes a run starts from."""
+        ...
+
+    @property
+    def mutates(self) -> bool:
+        """Whether children carry noise of their own, so that no two are ever equal."""
+        ...
+
+    def child(self, first: Any, second: Any | None, cross: Cross) -> Any:
+        """The child of one or two genomes."""
+        ...
+
+    def keep(self, genome: Any) -> None:
+        """Told that a genome has joined an archive, and will be a parent."""
+        ...
+
+    def flat(self, genome: Any) -> Float[np.ndarray, " positions"]:
+        """The genome's parameters in flat order."""
+        ...
+
+
+class CombinationSpace:
+    """Descendants of given checkpoints, in the lineage algebra.
+
+    Args:
+        digests: Digest of each seed.
+        seeds: Flat parameters of each seed, finite.
+        rule: Arc or line.
+        angles: One angle per child, or one for each side of the split.
+
+    Raises:
+        ValueError: If there is no seed, or one holds a value that is not finite.
+    """
+
+    mutates = False
+
+    def __init__(
+        self,
+        digests: Sequence[str],
+        seeds: Float[np.ndarray, "seeds positions"],
+        *,
+        rule: Rule = "slerp",
+        angles: Angles = "whole",
+    ) -> None:
+        if len(digests) == 0 or len(digests) != len(seeds):
+            raise ValueError(f"Expected one digest per seed and at least one seed, got {len(digests)} and {len(seeds)}.")
+        broken = np.flatnonzero(~np.isfinite(seeds).all(axis=1))
+        if broken.size:
+            position = int(np.flatnonzero(~np.isfinite(seeds[broken[0]]))[0])
+            raise ValueError(
+                f"Seed {broken[0]} ({digests[broken[0]]}) holds {seeds[broken[0], position]} at position {position}. "
+                "A model with values that are not finite cannot be merged; leave it out."
+            )
+        self._values, self._rule, self._angles = seeds, rule, angles
+        self.size = seeds.shape[1]
+        self.gram = Gram.of(seeds)
+        self.seeds = tuple(Combination.seed(tuple(digests), k, self.size) for k in range(len(digests)))
+
+    def child(self, first: Combination, second: Combination | None, cross: Cross) -> Combination:
+        """Crossover; without a second parent the first one again."""
+        if second is None:
+            return first
+        return crossover(
+            first,
+            second,
+            weight=cross.weight,
+            split=cross.split,
+            gram=self.gram,
+            rule=self._rule,
+            angles=self._angles,
+        )
+
+    def keep(self, genome: Combination) -> None:
+        """Nothing to do: a combination is complete by itself."""
+
+    def flat(self, genome: Combination) -> Float[np.ndarray, " positions"]:
+        """The genome's parameters in flat order, in the seeds' dtype."""
+        return combine_flat(genome, self._values)
+
+
+class DenseGenome:
+    """A flat vector of parameters, built when first asked for.
+
+    Args:
+        digest: Hash of the ancestry.
+        build: Makes the vector; dropped once it has.
+    """
+
+    __slots__ = ("_build", "_vector", "digest")
+
+    def __init__(self, digest: str, build: Callable[[], Float32[np.ndarray, " positions"]]) -> None:
+        self.digest = digest
+        self._build: Callable[[], np.ndarray] | None = build
+        self._vector: np.ndarray | None = None
+
+    @property
+    def vector(self) -> Float32[np.ndarray, " positions"]:
+        """The parameters; read-only."""
+        if self._vector is None:
+            assert self._build is not None
+            self._vector, self._build = self._build(), None
+            self._vector.flags.writeable = False
+        return self._vector
+
+
+class DenseSpace:
+    r"""Small models as plain vectors: crossover, then Gaussian noise on every coordinate.
+
+    Args:
+        seed: Seed of the run; starting points and noise follow from it.
+        size: Number of parameters P.
+        starts: The vectors to start from; by default `count` draws of $N(0, 0.01^2)$.
+        count: How many starting points to draw.
+        sigma: Standard deviation of the mutation; 0 for none.
+        rule: Arc or line.
+        angles: One angle per child, or one for each side of the split.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        size: int,
+        *,
+        starts: Sequence[Float32[np.ndarray, " positions"]] | None = None,
+        count: int = 2,
+        sigma: float = 0.01,
+        rule: Rule = "slerp",
+        angles: Angles = "whole",
+    ) -> None:
+        if starts is None:
+            starts = [random_start(seed, k, size) for k in range(count)]
+        self.size, self.mutates = size, sigma > 0
+        self._rule, self._angles = rule, angles
+        self._noise = NormalTable(seed, size, sigma) if sigma > 0 else None
+        self._key = f"dense {seed} {sigma!r} {rule} {angles}".encode()
+        self._remembered: dict[tuple[str, str], float | None] = {}
+        self.seeds = tuple(dense_genome(vector) for vector in starts)
+
+    def child(self, first: DenseGenome, second: DenseGenome | None, cross: Cross) -> DenseGenome:
+        """Crossover and mutation; without a second parent a mutated copy of the first."""
+        digest = self._digest(first, second, cross)
+        if second is None:
+            return DenseGenome(digest, lambda: self._mutated(first.vector.copy(), cross))
+        return DenseGenome(digest, lambda: self._mutated(self._crossed(first, second, cross), cross))
+
+    def keep(self, genome: DenseGenome) -> None:
+        """Build the vector, so that the genome no longer holds on to its parents."""
+        _ = genome.vector
+
+    def flat(self, genome: DenseGenome) -> Float32[np.ndarray, " positions"]:
+        """The genome's parameters; read-only."""
+        return genome.vector
+
+    def _digest(self, first: DenseGenome, second: DenseGenome | None, cross: Cross) -> str:
+        mate = second.digest if second is not None else ""
+        event = f"{first.digest} {mate} {cross.weight!r} {cross.split} {cross.noise!r}"
+        return hashlib.blake2b(event.encode(), digest_size=16, key=self._key[:64]).hexdigest()
+
+    def _mutated(self, vector: np.ndarray, cross: Cross) -> Float32[np.ndarray, " positions"]:
+        if self._noise is not None and cross.noise is not None:
+            self._noise.add_to(vector, *cross.noise)
+        return vector
+
+    def _crossed(self, first: DenseGenome, second: DenseGenome, cross: Cross) -> Float32[np.ndarray, " positions"]:
+        a, b, split, w = first.vector, second.vector, cross.split, cross.weight
+        if self._rule == "linear":
+            left, right = linear_weights(w), linear_weights(1.0 - w)
+        elif self._angles == "whole":
+            whole = self._angle(first, second)
+            left, right = slerp_weights(w, whole), slerp_weights(1.0 - w, whole)
+        else:
+            left = slerp_weights(w, angle_between(a[:split], b[:split]))
+            right = slerp_weights(1.0 - w, angle_between(a[split:], b[split:]))
+        child = np.empty_like(a)
+        for part, (wa, wb) in ((slice(None, split), left), (slice(split, None), right)):
+            np.multiply(a[part], wa, out=child[part])
+            child[part] += b[part] * wb
+        return child
+
+    def _angle(self, first: DenseGenome, second: DenseGenome) -> float | None:
+        """Angle between two parents, remembered: an archive draws the same pairs again and again."""
+        pair = (first.digest, second.digest) if first.digest < second.digest else (second.digest, first.digest)
+        if pair not in self._remembered:
+            if len(self._remembered) >= _REMEMBERED_ANGLES:
+                self._remembered.clear()
+            self._remembered[pair] = angle_between(first.vector, second.vector)
+        return self._remembered[pair]
+
+
+def random_start(seed: int, index: int, size: int) -> Float32[np.ndarray, " positions"]:
+    """A starting point from $N(0, 0.01^2)$, as in the paper's from-scratch setting."""
+    return 0.01 * keyed_generator(seed, "start", index).standard_normal(size, np.float32)
+
+
+def dense_genome(vector: Float[np.ndarray, " positions"]) -> DenseGenome:
+    """A genome for a vector that is given; its digest is that of its bytes.
+
+    Raises:
+        ValueError: If a value is not finite.
+    """
+    values = np.array(vector, dtype="<f4")
+    if not np.isfinite(values).all():
+        position = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ValueError(f"A genome must be finite, but position {position} holds {values[position]}.")
+    return DenseGenome(hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest(), lambda: values)
+
+
+def angle_between(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float | None:
+    """Angle in radians, accumulated in float64; None where one vector is zero or empty."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    lengths = np.sqrt((a @ a) * (b @ b))
+    if not lengths > 0:
+        return None
+    return float(np.arccos(np.clip((a @ b) / lengths, -1.0, 1.0)))

@@ -1,0 +1,109 @@
+r"""Inner products of descendants without touching their weights.
+
+For descendants $A$ and $B$ (see `_combination`), on any stretch of the flat parameters that is a union of
+segments $s$,
+
+$$\langle A, B\rangle = \sum_s \big(C^A_s\big)^{\!\top} G_s\, C^B_s,
+\qquad G_s = \Big(\sum_{x \in s} \theta^{(k)}_x \theta^{(l)}_x\Big)_{kl}.$$
+
+The $G_s$ are differences of prefix sums. One pass over the seeds stores the prefix sums of the
+$K(K+1)/2$ products at every multiple of `block`; a position inside a block costs one partial read of
+that block, and is remembered. Everything accumulates in float64: near-parallel fine-tunes have cosines above
+0.9995, where float32 destroys the angle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from merganser.merging._combination import Combination
+
+DEFAULT_BLOCK = 64 * 1024
+"""Positions between two stored prefix sums; models below a million parameters store every position."""
+
+_SMALL = 1_000_000
+_PASS = 1 << 20
+
+FlatReader = Callable[[int, int], Float[np.ndarray, " positions"]]
+"""Reads positions [begin, end) of one seed's flat parameters as float64."""
+
+
+class Gram:
+    """Prefix sums of the seeds' pairwise products along the flat order.
+
+    Args:
+        readers: One reader per seed.
+        size: Number of positions P.
+        block: Positions between stored sums; by default 1 for small models and 65,536 for others.
+
+    Examples:
+        >>> seeds = np.array([[3.0, 0.0, 4.0], [0.0, 1.0, 1.0]])
+        >>> gram = Gram.of(seeds)
+        >>> gram.segments(np.array([0, 1, 3])).tolist()
+        [[[9.0, 0.0], [0.0, 0.0]], [[16.0, 4.0], [4.0, 2.0]]]
+    """
+
+    def __init__(self, readers: Sequence[FlatReader], size: int, block: int | None = None) -> None:
+        self.size, self.seeds = size, len(readers)
+        self.block = block or (1 if size <= _SMALL else DEFAULT_BLOCK)
+        self._readers = tuple(readers)
+        self._rows, self._cols = np.triu_indices(self.seeds)
+        self._inside: dict[int, np.ndarray] = {}
+        self._prefix = self._first_pass()
+
+    @classmethod
+    def of(cls, seeds: Float[np.ndarray, "seeds positions"], block: int | None = None) -> Gram:
+        """Gram sums of seeds that lie in memory."""
+        readers = [lambda begin, end, row=row: row[begin:end].astype(np.float64) for row in seeds]
+        return cls(readers, seeds.shape[1], block)
+
+    def _products(self, begin: int, end: int) -> Float[np.ndarray, "products positions"]:
+        values = np.stack([read(begin, end) for read in self._readers])
+        return values[self._rows] * values[self._cols]
+
+    def _first_pass(self) -> Float[np.ndarray, "blocks products"]:
+        step = max(self.block, _PASS // self.block * self.block)
+        blocks = -(-self.size // self.block)
+        prefix = np.zeros((blocks + 1, len(self._rows)))
+        for begin in range(0, self.size, step):
+            end = min(begin + step, self.size)
+            products = self._products(begin, end)
+            sums = np.add.reduceat(products, np.arange(0, end - begin, self.block), axis=1)
+            first = begin // self.block
+            prefix[first + 1 : first + 1 + sums.shape[1]] = prefix[first] + np.cumsum(sums, axis=1).T
+        return prefix
+
+    def _at(self, position: int) -> Float[np.ndarray, " products"]:
+        block, rest = divmod(position, self.block)
+        if rest == 0 or position == self.size:
+            return self._prefix[-1 if position == self.size else block]
+        if position not in self._inside:
+            inside = self._products(block * self.block, position).sum(axis=1)
+            self._inside[position] = self._prefix[block] + inside
+        return self._inside[position]
+
+    def segments(self, breaks: Int[np.ndarray, " breaks"]) -> Float[np.ndarray, "segments seeds seeds"]:
+        """The seeds' Gram matrix on each segment between consecutive breaks."""
+        at_breaks = self._prefix[breaks] if self.block == 1 else np.stack([self._at(int(b)) for b in breaks])
+        sums = np.diff(at_breaks, axis=0)
+        gram = np.empty((len(sums), self.seeds, self.seeds))
+        gram[:, self._rows, self._cols] = sums
+        gram[:, self._cols, self._rows] = sums
+        return gram
+
+    def angle(self, a: Combination, b: Combination, begin: int = 0, end: int | None = None) -> float | None:
+        """Angle in radians between two descendants on positions [begin, end); None where one of them is zero."""
+        end = self.size if end is None else end
+        if begin >= end:
+            return None
+        breaks = np.union1d(a.breaks, b.breaks)
+        inner = breaks[(breaks > begin) & (breaks < end)]
+        breaks = np.concatenate([[begin], inner, [end]])
+        gram, ca, cb = self.segments(breaks), a.refined(breaks), b.refined(breaks)
+        ab, aa, bb = (float(np.einsum("sk,skl,sl->", x, gram, y)) for x, y in ((ca, cb), (ca, ca), (cb, cb)))
+        if aa <= 0 or bb <= 0:
+            return None
+        return float(np.arccos(np.clip(ab / np.sqrt(aa * bb), -1.0, 1.0)))

@@ -1,0 +1,57 @@
+"""Runs: the loop that joins the rooms, its journal, and the directory it lives in.
+
+| names | what |
+| --- | --- |
+| [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
+| [`Outcome`][], [`ModelScores`][] | what a run found |
+| [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][], [`SplitSettings`][], [`TaskSettings`][], [`Budget`][] | what it is asked to do |
+| [`read_settings`][], [`parse_settings`][], [`settings_schema`][] | the same as a file |
+| [`RunDirectory`][], [`Journal`][], [`Child`][], [`Progress`][] | where everything is kept |
+| [`Evolution`][], [`Plan`][], [`Parent`][], [`make_plan`][] | a run in progress |
+"""
+
+from merganser.run._directory import RunDirectory
+from merganser.run._evolve import Watcher, evolve, evolve_settings, resume
+from merganser.run._journal import Child, Journal, Progress
+from merganser.run._loop import Evolution
+from merganser.run._outcome import ModelScores, Outcome
+from merganser.run._plan import Parent, Plan, make_plan
+from merganser.run._settings import (
+    METHODS,
+    Budget,
+    EvolveSettings,
+    GenomeSettings,
+    SearchSettings,
+    SplitSettings,
+    TaskSettings,
+    parse_settings,
+    read_settings,
+    settings_schema,
+)
+
+__all__ = [
+    "METHODS",
+    "Budget",
+    "Child",
+    "Evolution",
+    "EvolveSettings",
+    "GenomeSettings",
+    "Journal",
+    "ModelScores",
+    "Outcome",
+    "Parent",
+    "Plan",
+    "Progress",
+    "RunDirectory",
+    "SearchSettings",
+    "SplitSettings",
+    "TaskSettings",
+    "Watcher",
+    "evolve",
+    "evolve_settings",
+    "make_plan",
+    "parse_settings",
+    "read_settings",
+    "resume",
+    "settings_schema",
+]

@@ -1,0 +1,160 @@
+"""A run as a directory.
+
+```
+RUN/
+  run.db         the journal (SQLite, WAL); run.lock is held by its one writer
+  recipes/       final members as recipes, DIGEST.json
+  files/         content-addressed tensors, DIGEST.safetensors: seeds made on the spot, final dense members
+  report.html    the report, once written
+```
+
+It appears whole or not at all, and everything in it can be rebuilt from `run.db` and the models it names.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from merganser._errors import ConfigError, RunError
+from merganser._version import __version__
+from merganser.evaluation import Splits
+from merganser.run._journal import Journal
+from merganser.run._plan import Parent, Plan, make_plan
+from merganser.run._settings import EvolveSettings, parse_settings
+from merganser.weights import Checkpoint, atomic_directory, open_checkpoint, save
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Where things lie in a run.
+
+    Attributes:
+        path: The directory.
+    """
+
+    path: Path
+
+    @property
+    def journal_path(self) -> Path:
+        """The database."""
+        return self.path / "run.db"
+
+    @property
+    def report_path(self) -> Path:
+        """The report."""
+        return self.path / "report.html"
+
+    def recipe_path(self, digest: str) -> Path:
+        """The recipe with this digest."""
+        return self.path / "recipes" / f"{digest}.json"
+
+    def tensors_path(self, digest: str) -> Path:
+        """The tensors with this digest."""
+        return self.path / "files" / f"{digest}.safetensors"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a run here."""
+        return self.journal_path.is_file()
+
+    def journal(self, *, write: bool = False) -> Journal:
+        """Open the journal.
+
+        Raises:
+            RunError: If there is none, it is of another schema, or another process writes it.
+        """
+        return Journal(self.journal_path, write=write)
+
+    def settings(self) -> EvolveSettings:
+        """What the run was asked to do."""
+        with self.journal() as journal:
+            return parse_settings(journal.meta()["settings"], str(self.path))
+
+    def create(self, plan: Plan) -> None:
+        """Make the directory for a plan.
+
+        Raises:
+            OutputError: If something is there already, or it cannot be written.
+        """
+        with atomic_directory(self.path) as folder:
+            (folder / "recipes").mkdir()
+            (folder / "files").mkdir()
+            parents = [_kept(parent, RunDirectory(folder)) for parent in plan.parents]
+            meta = {
+                "version": __version__,
+                "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "settings": plan.settings.to_json(),
+                "parents": parents,
+                "dropped": plan.splits.dropped,
+                "size": plan.space.size,
+                "layers": _layer_starts(plan),
+            }
+            Journal.create(folder / "run.db", meta, plan.tasks)
+
+    def reopen(
+        self, settings: EvolveSettings, *, splits: Splits | None = None, module: Any = None
+    ) -> Plan:
+        """The plan of a run that exists, from the very models it was started with.
+
+        Raises:
+            RunError: If a model or the data changed since.
+        """
+        with self.journal() as journal:
+            meta = journal.meta()
+            known = journal.task_digests()
+        parents = [self._parent(entry) for entry in meta["parents"]]
+        try:
+            plan = make_plan(settings, parents=parents, splits=splits, module=module)
+        except ConfigError as error:
+            raise RunError(
+                f"{self.path} was started from Python with objects of its own ({error}). Resume it there: "
+                f"merganser.evolve(…, run={str(self.path)!r})."
+            ) from error
+        for task in plan.tasks:
+            if task.digest not in known:
+                raise RunError(
+                    f"The {task.samples.split} samples of `{task.name}` are not those that {self.path} was started with. "
+                    "Restore the data, or start a new run."
+                )
+        return plan
+
+    def _parent(self, entry: dict[str, Any]) -> Parent:
+        kept = self.tensors_path(entry["digest"])
+        checkpoint = open_checkpoint(kept if kept.is_file() else entry["path"])
+        if checkpoint.digest != entry["digest"]:
+            raise RunError(
+                f"The parent {entry['name']!r} at {entry['path']} changed: expected digest {entry['digest'][:16]}…, "
+                f"found {checkpoint.digest[:16]}…. Restore it, or start a new run."
+            )
+        return Parent(entry["name"], checkpoint)
+
+
+def _kept(parent: Parent, directory: RunDirectory) -> dict[str, Any]:
+    """What the run notes of a parent; one that lies in no file is written into the run."""
+    checkpoint: Checkpoint = parent.checkpoint
+    path = checkpoint.path
+    if path is None:
+        target = directory.tensors_path(checkpoint.digest)
+        if not target.exists():
+            save(checkpoint, target)
+    return {
+        "name": parent.name,
+        "digest": checkpoint.digest,
+        "path": None if path is None else str(Path(path).resolve()),
+        "config": dict(checkpoint.config),
+    }
+
+
+def _layer_starts(plan: Plan) -> list[list[Any]]:
+    """Name and first position of each layer in the flat order, for pictures."""
+    checkpoint = plan.parents[0].checkpoint
+    spans = checkpoint.layout.spans()
+    starts = []
+    for layer in checkpoint.layers:
+        inside = [spans[name][0] for name in layer.tensors if name in spans]
+        if inside:
+            starts.append([layer.name, min(inside)])
+    return starts

@@ -1,0 +1,253 @@
+"""`merganser.evolve`: grow a model, or go on growing one."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from threadpoolctl import threadpool_limits
+
+from merganser._errors import ConfigError, RunError, TaskError
+from merganser.evaluation import Splits, Task
+from merganser.run._directory import RunDirectory
+from merganser.run._loop import Evolution
+from merganser.run._outcome import Outcome, conclude, interrupted
+from merganser.run._plan import Parent, Plan, make_plan, open_parents
+from merganser.run._settings import Budget, EvolveSettings, SearchSettings, parse_settings
+from merganser.weights import Checkpoint, save
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Watcher = Callable[[Evolution], None]
+"""Called about twice a second, and once at the end, with the run in progress."""
+
+
+def evolve(
+    models: Sequence[str | Path | Checkpoint | nn.Module] | str = "scratch",
+    task: str | Task | Splits = "digits",
+    *,
+    search: str | SearchSettings | dict[str, Any] = "natural-niches",
+    budget: int | str | Budget | None = None,
+    genome: dict[str, Any] | None = None,
+    splits: str | dict[str, Any] = "default",
+    seed: int = 0,
+    run: str | Path | None = None,
+    out: str | Path | None = None,
+    watch: Watcher | None = None,
+) -> Outcome:
+    """Search for the best combination of models on a task.
+
+    If `run` names a run that was interrupted and the settings are the same, it is resumed.
+
+    Args:
+        models: Checkpoints, their paths, or torch modules of one architecture; or `scratch` (small random
+            networks), or `specialists` (two networks trained on the spot on half of the classes each).
+        task: `digits`, an npz file, a folder of arrays, `module:function`, a task, or splits of one.
+        search: Method, or its settings: see [`SearchSettings`][].
+        budget: Evaluations (20000), or a time (`90s`, `10m`, `2h`).
+        genome: What evolves: see [`GenomeSettings`][].
+        splits: `default`, `paper`, or the settings of [`SplitSettings`][].
+        seed: Seed of everything random.
+        run: The run directory; by default a new one under `runs/`.
+        out: Where to write the winner as a checkpoint.
+        watch: Called about twice a second with the run in progress.
+
+    Returns:
+        The winner, its scores and its parents' on every split, and where the run lies.
+
+    Raises:
+        ConfigError: If settings are wrong.
+        TaskError: If the data cannot be used, or no parent can be scored.
+        CheckpointError: If a model cannot be read.
+        ValueError: If models do not fit together or to the task.
+        RunError: If `run` is another run, or finished.
+        OutputError: If something cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> outcome = evolve(task="digits", budget=60, run=tempfile.mkdtemp() + "/run")
+        >>> outcome.evaluations, outcome.finished
+        (60, True)
+    """
+    data: dict[str, Any] = {
+        "models": models if isinstance(models, str) else [str(_name(m)) for m in models],
+        "task": task if isinstance(task, str) else getattr(task, "name", "splits"),
+        "search": _plain(search, "method"),
+        "splits": _plain(splits, "preset"),
+        "genome": genome or {},
+        "budget": dataclasses.asdict(Budget.parse(budget)),
+        "seed": seed,
+    }
+    given = task if isinstance(task, Splits) else None if isinstance(task, str) else Splits(task)
+    parents, module = (None, None) if isinstance(models, str) else _given_parents(models)
+    return evolve_settings(
+        parse_settings(data, "evolve"), run=run, out=out, watch=watch, parents=parents, splits=given, module=module
+    )
+
+
+def evolve_settings(
+    settings: EvolveSettings,
+    *,
+    run: str | Path | None = None,
+    out: str | Path | None = None,
+    watch: Watcher | None = None,
+    parents: Sequence[Parent] | None = None,
+    splits: Splits | None = None,
+    module: nn.Module | None = None,
+) -> Outcome:
+    """The same from settings: what the command does with an evolve file.
+
+    Raises:
+        MerganserError: As [`evolve`][].
+        ValueError: As [`evolve`][].
+    """
+    directory = RunDirectory(Path(run) if run is not None else _fresh_directory(settings))
+    if out is not None and Path(out).exists():
+        raise ConfigError(f"{out} exists already. Choose another place for the winner, or remove it.")
+    if directory.exists:
+        plan = _continued(directory, settings, splits, module)
+    else:
+        plan = make_plan(settings, parents=parents, splits=splits, module=module)
+        directory.create(plan)
+    return _drive(plan, directory, out, watch)
+
+
+def resume(
+    run: str | Path,
+    *,
+    budget: int | str | Budget | None = None,
+    out: str | Path | None = None,
+    watch: Watcher | None = None,
+) -> Outcome:
+    """Go on with a run that was interrupted, or extend a finished one with a larger budget.
+
+    Raises:
+        RunError: If it is no run, is finished and has no larger budget, or its models or data changed.
+    """
+    directory = RunDirectory(Path(run))
+    settings = directory.settings()
+    if budget is not None:
+        settings = dataclasses.replace(settings, budget=Budget.parse(budget))
+    with directory.journal() as journal:
+        finished, count = bool(journal.results()), journal.count()
+    limit = settings.budget.evaluations
+    if finished and (budget is None or (limit is not None and limit <= count)):
+        raise RunError(
+            f"{run} is finished after {count} evaluations. Give a larger --budget to extend it, "
+            f"or look at it: merganser runs show {run}"
+        )
+    return _drive(directory.reopen(settings), directory, out, watch)
+
+
+def _drive(plan: Plan, directory: RunDirectory, out: str | Path | None, watch: Watcher | None) -> Outcome:
+    with threadpool_limits(1), directory.journal(write=True) as journal, _stop_signal() as stopped:
+        journal.set_meta(settings=plan.settings.to_json())
+        evolution = Evolution(plan, journal)
+        _check_parents(evolution)
+        shown = time.monotonic()
+        while not evolution.done and not stopped():
+            evolution.step()
+            if evolution.save_if_due() and watch is not None and time.monotonic() - shown > 0.4:
+                watch(evolution)
+                shown = time.monotonic()
+        if not evolution.done:
+            outcome = interrupted(evolution, directory)
+        else:
+            outcome = conclude(evolution, directory)
+        if watch is not None:
+            watch(evolution)
+    if out is not None and outcome.checkpoint is not None:
+        save(outcome.checkpoint, out)
+    return outcome
+
+
+def _check_parents(evolution: Evolution) -> None:
+    """Score the parents first; if none can be scored, no child will be either."""
+    count = len(evolution.plan.parents)
+    while evolution.evaluations < count and not evolution.done:
+        evolution.step()
+    if evolution.evaluations == count == evolution.failures:
+        evolution.save()
+        reason = next(c.failed for c in evolution.journal.children() if c.failed is not None)
+        raise TaskError(f"None of the {count} models can be scored on {evolution.task.name}: {reason}")
+
+
+@contextmanager
+def _stop_signal() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed; a second one interrupts at once."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(signum: int, frame: Any) -> None:
+        signal.signal(signum, before)
+        pressed.set()
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _continued(
+    directory: RunDirectory, settings: EvolveSettings, splits: Splits | None, module: nn.Module | None
+) -> Plan:
+    """The plan of the run that is there, if it is the one that was asked for and not finished."""
+    before = directory.settings()
+    if dataclasses.replace(before, budget=settings.budget) != settings:
+        raise RunError(
+            f"{directory.path} holds a run with other settings. Give another --run, or go on with that one: "
+            f"merganser runs resume {directory.path}"
+        )
+    with directory.journal() as journal:
+        if journal.results() and before.budget == settings.budget:
+            raise RunError(
+                f"{directory.path} holds this very run, finished. Look at it: merganser runs show {directory.path}"
+            )
+    return directory.reopen(settings, splits=splits, module=module)
+
+
+def _fresh_directory(settings: EvolveSettings) -> Path:
+    task = Path(settings.weighted_tasks[0].task).stem.replace(":", "-")
+    stem = f"runs/{time.strftime('%Y%m%d-%H%M%S')}-{task}-{settings.search.method}"
+    candidates = [Path(stem), *(Path(f"{stem}-{i}") for i in range(2, 1000))]
+    return next(c for c in candidates if not c.exists())
+
+
+def _given_parents(
+    models: Sequence[str | Path | Checkpoint | nn.Module],
+) -> tuple[list[Parent] | None, nn.Module | None]:
+    """Parents and, if modules were given, the network they are of."""
+    paths = [m for m in models if isinstance(m, str | Path)]
+    if len(paths) == len(models):
+        return open_parents(paths), None
+    parents, module = [], None
+    for i, model in enumerate(models):
+        if isinstance(model, str | Path):
+            parents += open_parents([model])
+        elif isinstance(model, Checkpoint):
+            parents.append(Parent(f"model {i}", model))
+        else:
+            parents.append(Parent(f"model {i}", Checkpoint.from_module(model)))
+            module = module if module is not None else model
+    return parents, module
+
+
+def _name(model: Any) -> str:
+    return str(model) if isinstance(model, str | Path) else getattr(model, "digest", type(model).__name__)
+
+
+def _plain(value: Any, key: str) -> dict[str, Any]:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return dict(value) if isinstance(value, dict) else {key: value}

@@ -1,0 +1,205 @@
+"""The end of a run: choose the winner, score the test once, write what was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from merganser.evaluation import Interval, ScoreMatrix
+from merganser.evolution import Member, coverage, entropy, weighted_mean
+from merganser.merging import Combination, write_recipe
+from merganser.run._directory import RunDirectory
+from merganser.run._loop import Evolution
+from merganser.weights import Checkpoint, save
+
+
+@dataclass(frozen=True, slots=True)
+class ModelScores:
+    """What one model scored on each split.
+
+    Attributes:
+        name: What people call it.
+        digest: Of its recipe.
+        search: Mean score on the search samples.
+        validation: Mean score on the validation samples; None without such a split.
+        test: Mean score on the test samples with its interval; None without such a split.
+        failed: Why it could not be scored.
+    """
+
+    name: str
+    digest: str
+    search: float
+    validation: float | None
+    test: Interval | None
+    failed: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain form."""
+        test = None if self.test is None else self.test._asdict()
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "search": self.search,
+            "validation": self.validation,
+            "test": test,
+            "failed": self.failed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run found.
+
+    Attributes:
+        run: The run directory.
+        finished: Whether the budget was spent; False if the user stopped the run.
+        winner: The winner's scores.
+        parents: The parents' scores.
+        gain: Winner minus the best parent (chosen as the winner is) on the test samples.
+        coverage: Share of search samples that some member solves.
+        entropy: Mean disagreement of the members, bits.
+        evaluations: Candidates scored, parents included.
+        samples_saved: Sample evaluations that early rejection and the journal saved.
+        samples_measured: Sample evaluations that were made.
+        failures: Candidates that failed.
+        seconds: Time spent, over all sittings.
+        checkpoint: The winner's weights; None if the run was stopped.
+    """
+
+    run: Path
+    finished: bool
+    winner: ModelScores | None
+    parents: tuple[ModelScores, ...]
+    gain: Interval | None
+    coverage: float
+    entropy: float
+    evaluations: int
+    samples_saved: int
+    samples_measured: int
+    failures: int
+    seconds: float
+    checkpoint: Checkpoint | None = field(default=None, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """One flat object: the winner's figures at the top, the parents' beside them."""
+        winner = None if self.winner is None else self.winner.to_json()
+        return {
+            "run": str(self.run),
+            "finished": self.finished,
+            "winner": None if winner is None else winner["digest"],
+            "search": None if winner is None else winner["search"],
+            "validation": None if winner is None else winner["validation"],
+            "test": None if winner is None else winner["test"],
+            "gain": None if self.gain is None else self.gain._asdict(),
+            "parents": [p.to_json() for p in self.parents],
+            "coverage": self.coverage,
+            "entropy": self.entropy,
+            "evaluations": self.evaluations,
+            "samples_saved": self.samples_saved,
+            "samples_measured": self.samples_measured,
+            "failures": self.failures,
+            "seconds": self.seconds,
+        }
+
+
+def conclude(evolution: Evolution, directory: RunDirectory) -> Outcome:
+    """Choose, test and write; doing it twice gives the same.
+
+    Raises:
+        OutputError: If the winner cannot be written; the run stays resumable.
+    """
+    evolution.note_progress()
+    winner = _choose(evolution)
+    for member in evolution.search.members:
+        _write_member(evolution, directory, member)
+    outcome = _outcome(evolution, directory, winner)
+    evolution.save()
+    evolution.journal.commit({"outcome": outcome.to_json()})
+    return outcome
+
+
+def interrupted(evolution: Evolution, directory: RunDirectory) -> Outcome:
+    """What is known of a run that was stopped."""
+    evolution.note_progress()
+    evolution.save()
+    return _outcome(evolution, directory, None)
+
+
+def _choose(evolution: Evolution) -> Member:
+    """The member with the best validation score; search score decides between equals, then age."""
+    members = evolution.search.members
+    means = weighted_mean(np.stack([m.scores for m in members]), evolution.plan.weights)
+    if evolution.plan.splits.validation is None:
+        held_out = [0.0] * len(members)
+    else:
+        held_out = [evolution.validation_score(m.genome) or 0.0 for m in members]
+    best = max(range(len(members)), key=lambda i: (held_out[i], means[i], -members[i].index))
+    return members[best]
+
+
+def _write_member(evolution: Evolution, directory: RunDirectory, member: Member) -> None:
+    genome = member.genome
+    if isinstance(genome, Combination):
+        path = directory.recipe_path(genome.digest)
+        if not path.exists():
+            write_recipe(genome, path)
+    else:
+        path = directory.tensors_path(genome.digest)
+        if not path.exists():
+            save(evolution.plan.checkpoint(genome), path)
+
+
+def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | None) -> Outcome:
+    plan, members = evolution.plan, evolution.search.members
+    scores = np.stack([m.scores for m in members]) if members else np.zeros((1, len(evolution.task.samples)))
+    matrix: dict[str, np.ndarray] = {}
+    parents = tuple(
+        _scores_of(evolution, parent.name, genome, matrix, tested=winner is not None)
+        for parent, genome in zip(plan.parents, plan.space.seeds, strict=True)
+    )
+    won = None if winner is None else _scores_of(evolution, "winner", winner.genome, matrix, tested=True)
+    return Outcome(
+        run=directory.path,
+        finished=winner is not None,
+        winner=won,
+        parents=parents,
+        gain=_gain(evolution, parents, won, matrix),
+        coverage=coverage(scores),
+        entropy=entropy(scores),
+        evaluations=evolution.evaluations,
+        samples_saved=evolution.samples_saved,
+        samples_measured=evolution.measured,
+        failures=evolution.failures,
+        seconds=evolution.seconds,
+        checkpoint=None if winner is None else plan.checkpoint(winner.genome),
+    )
+
+
+def _scores_of(
+    evolution: Evolution, name: str, genome: Any, matrix: dict[str, np.ndarray], *, tested: bool
+) -> ModelScores:
+    splits = evolution.plan.splits
+    search = evolution.row_on(splits.search, genome)
+    mean = float(weighted_mean(search.scores, evolution.plan.weights))
+    test = None
+    if tested and splits.test is not None:
+        row = evolution.row_on(splits.test, genome)
+        matrix[name] = row.scores
+        test = ScoreMatrix.of({name: row.scores}, splits.test.samples.hashes).interval(name)
+    return ModelScores(name, genome.digest, mean, evolution.validation_score(genome), test, search.failed)
+
+
+def _gain(
+    evolution: Evolution,
+    parents: tuple[ModelScores, ...],
+    winner: ModelScores | None,
+    matrix: dict[str, np.ndarray],
+) -> Interval | None:
+    test = evolution.plan.splits.test
+    if winner is None or test is None:
+        return None
+    best = max(parents, key=lambda p: (p.validation or 0.0, p.search))
+    return ScoreMatrix.of(matrix, test.samples.hashes).difference(winner.name, best.name)

@@ -1,0 +1,323 @@
+"""From settings to the parts of a run: tasks, seeds, the space they span, a live model and a search."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from merganser._errors import ConfigError, TaskError
+from merganser.evaluation import (
+    Classification,
+    SplitRule,
+    Splits,
+    Task,
+    join_splits,
+    read_arrays,
+    sample_weights,
+    split_arrays,
+)
+from merganser.evolution import (
+    BruteForce,
+    CmaEs,
+    CombinationSpace,
+    DenseSpace,
+    DenseVectors,
+    LayerWeights,
+    MapElites,
+    NaturalNiches,
+    Niches,
+    RandomSearch,
+    Search,
+    Space,
+    Variation,
+    VectorSpace,
+    random_start,
+)
+from merganser.models import (
+    LiveModel,
+    Perceptron,
+    TorchModel,
+    perceptron_size,
+    perceptron_tensors,
+    train_perceptron,
+)
+from merganser.run._settings import EvolveSettings
+from merganser.weights import Checkpoint, check_aligned, flat_read, open_checkpoint
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A model that a run starts from.
+
+    Attributes:
+        name: What people call it.
+        checkpoint: Its weights.
+    """
+
+    name: str
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run needs, ready to go.
+
+    Attributes:
+        settings: What was asked for.
+        splits: The data.
+        weights: Weight of each search sample.
+        parents: The models it starts from.
+        space: The space their descendants live in.
+        model: The live model that children are written into.
+        search: The search, before its first child.
+    """
+
+    settings: EvolveSettings
+    splits: Splits
+    weights: Float[np.ndarray, " samples"]
+    parents: tuple[Parent, ...]
+    space: Space
+    model: LiveModel
+    search: Search
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The task's splits, the search split first."""
+        return [t for t in (self.splits.search, self.splits.validation, self.splits.test) if t is not None]
+
+    def checkpoint(self, genome: Any) -> Checkpoint:
+        """A genome as named tensors, in the first parent's element types."""
+        donor = self.parents[0].checkpoint
+        named = donor.layout.unflatten(self.space.flat(genome))
+        tensors = {name: donor.read(name) for name in donor.buffers}
+        for name, values in named.items():
+            tensors[name] = _cast(values, donor, name)
+        return Checkpoint.from_tensors(tensors, config=donor.config)
+
+
+def make_plan(
+    settings: EvolveSettings,
+    *,
+    parents: Sequence[Parent] | None = None,
+    splits: Splits | None = None,
+    module: nn.Module | None = None,
+) -> Plan:
+    """Set everything up.
+
+    Args:
+        settings: What is asked for.
+        parents: The seeds, where they are at hand already (given in Python, or kept by a run to resume).
+        splits: The data, where they are at hand already.
+        module: The network, for parents that are not plain layers.
+
+    Raises:
+        ConfigError: If parts of the settings exclude each other.
+        TaskError: If the data cannot be used.
+        CheckpointError: If a model cannot be read.
+        ValueError: If models do not fit together or to the task.
+    """
+    if splits is None:
+        weighted = settings.weighted_tasks
+        parts = [_open_task(t.task, settings) for t in weighted]
+        splits = join_splits(parts)
+        weights = sample_weights([len(p.search.samples) for p in parts], [t.weight for t in weighted])
+    else:
+        weights = np.ones(len(splits.search.samples))
+    module = module if module is not None else _module(settings)
+    if parents is None:
+        parents = _make_parents(settings, splits, module)
+    check_aligned([p.checkpoint for p in parents])
+    space = _space(settings, parents)
+    model = _live(parents[0].checkpoint, splits, module)
+    search = _search(settings, space, splits.search, weights, parents[0].checkpoint)
+    return Plan(settings, splits, weights, tuple(parents), space, model, search)
+
+
+def call_reference(reference: str) -> Any:
+    """Result of the function that `module:function` names.
+
+    Raises:
+        ConfigError: If there is no such module or function.
+    """
+    name, _, function = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(name), function)()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"Expected `module:function`, but {reference!r} cannot be found: {error}.") from error
+
+
+def open_parents(references: Sequence[str | Path]) -> list[Parent]:
+    """The parents at these paths; equal names are numbered.
+
+    Raises:
+        CheckpointError: If one cannot be read.
+    """
+    stems = [Path(r).stem for r in references]
+    names = [s if stems.count(s) == 1 else f"{s}-{i}" for i, s in enumerate(stems)]
+    return [Parent(n, open_checkpoint(r)) for n, r in zip(names, references, strict=True)]
+
+
+def _open_task(reference: str, settings: EvolveSettings) -> Splits:
+    rule = SplitRule(
+        settings.splits.preset, settings.splits.validation, settings.splits.test, settings.splits.seed
+    )
+    if ":" in reference and not Path(reference).exists():
+        made = call_reference(reference)
+        return made if isinstance(made, Splits) else Splits(made)
+    return split_arrays(read_arrays(reference), rule)
+
+
+def _module(settings: EvolveSettings) -> nn.Module | None:
+    return None if settings.genome.network is None else call_reference(settings.genome.network)
+
+
+def _make_parents(settings: EvolveSettings, splits: Splits, module: nn.Module | None) -> list[Parent]:
+    if not isinstance(settings.models, str):
+        if not settings.models:
+            raise ConfigError("`models:` is empty. List checkpoints, or say `scratch` or `specialists`.")
+        return open_parents(settings.models)
+    if settings.models == "specialists":
+        return _specialists(settings, splits)
+    if module is not None:
+        template = Checkpoint.from_module(module)
+        starts = [random_start(settings.seed, k, template.layout.size) for k in range(2)]
+        named = [template.layout.unflatten(s) for s in starts]
+        buffers = {name: template.read(name) for name in template.buffers}
+        return [Parent(f"start {k}", Checkpoint.from_tensors({**buffers, **n})) for k, n in enumerate(named)]
+    widths = _widths(settings, splits)
+    starts = [random_start(settings.seed, k, perceptron_size(widths)) for k in range(2)]
+    return [Parent(f"start {k}", _perceptron(start, widths)) for k, start in enumerate(starts)]
+
+
+def _widths(settings: EvolveSettings, splits: Splits) -> tuple[int, ...]:
+    parts = [splits.search, *(t for t in (splits.validation, splits.test) if t is not None)]
+    tasks = [p for part in parts for p in getattr(part, "parts", (part,))]
+    if not all(isinstance(t, Classification) for t in tasks):
+        raise ConfigError(
+            "A network from scratch is built for classification tasks only. Give `models:` for this task, "
+            "or `genome: {network: module:function}`."
+        )
+    features = {t.features for t in tasks}
+    if len(features) != 1:
+        raise TaskError(f"All tasks must have equally many inputs per sample, but they have {sorted(features)}.")
+    return (features.pop(), *settings.genome.hidden, max(t.classes for t in tasks))
+
+
+def _perceptron(flat: np.ndarray, widths: tuple[int, ...]) -> Checkpoint:
+    config = {"model_type": "perceptron", "widths": list(widths), "activation": "relu"}
+    return Checkpoint.from_tensors(perceptron_tensors(flat, widths), config=config)
+
+
+def _specialists(settings: EvolveSettings, splits: Splits) -> list[Parent]:
+    """Two networks, each trained for ten steps on one half of the classes, as in the paper's section 4.1."""
+    task, widths = splits.search, _widths(settings, splits)
+    if not isinstance(task, Classification) or task.samples.labels is None:
+        raise ConfigError("Specialists are trained for a single classification task. Give `models:` instead.")
+    half = widths[-1] // 2
+    parents = []
+    for k, (first, last) in enumerate([(0, half - 1), (half, widths[-1] - 1)]):
+        mine = (task.samples.labels >= first) & (task.samples.labels <= last)
+        if not mine.any():
+            raise TaskError(f"No sample has a class from {first} to {last}, so there is nothing to specialise in.")
+        inputs = task.inputs[mine].reshape(int(mine.sum()), -1)
+        start = random_start(settings.seed, k, perceptron_size(widths))
+        trained = train_perceptron(start, widths, inputs, task.samples.labels[mine])
+        parents.append(Parent(f"classes {first}-{last}", _perceptron(trained, widths)))
+    return parents
+
+
+def _space(settings: EvolveSettings, parents: Sequence[Parent]) -> Space:
+    genome, checkpoints = settings.genome, [p.checkpoint for p in parents]
+    values = np.stack([flat_read(c, dtype=np.float32) for c in checkpoints])
+    from_scratch = settings.models == "scratch"
+    if genome.kind == "dense" or (genome.kind == "auto" and from_scratch):
+        return DenseSpace(
+            settings.seed,
+            values.shape[1],
+            starts=list(values),
+            sigma=genome.mutation,
+            rule=genome.rule,
+            angles=genome.angles,
+        )
+    return CombinationSpace([c.digest for c in checkpoints], values, rule=genome.rule, angles=genome.angles)
+
+
+def _live(checkpoint: Checkpoint, splits: Splits, module: nn.Module | None) -> LiveModel:
+    if module is not None:
+        model: LiveModel = TorchModel(copy.deepcopy(module))
+        if model.size != checkpoint.layout.size:
+            raise ValueError(
+                f"The network has {model.size} parameters, but {checkpoint.source} has {checkpoint.layout.size}."
+            )
+        return model
+    first = getattr(splits.search, "parts", (splits.search,))[0]
+    if not isinstance(first, Classification):
+        raise ConfigError("For tasks other than array classification pass the network as a torch module.")
+    perceptron = Perceptron.of(checkpoint, first.features)
+    if perceptron.outputs < first.classes:
+        raise ValueError(
+            f"{first.name} has {first.classes} classes, but {checkpoint.source} answers with {perceptron.outputs} values."
+        )
+    return perceptron
+
+
+def _search(
+    settings: EvolveSettings,
+    space: Space,
+    task: Task,
+    weights: Float[np.ndarray, " samples"],
+    donor: Checkpoint,
+) -> Search:
+    s, seed = settings.search, settings.seed
+    if s.method in ("natural-niches", "ga"):
+        ga = s.method == "ga"
+        variation = Variation(s.attraction and not ga, s.split_point, s.crossover, s.early_rejection, s.warmup)
+        niches = Niches(0.0 if ga else s.alpha, s.epsilon, task.binary)
+        return NaturalNiches.start(
+            space, weights, seed=seed, population=s.population, niches=niches, variation=variation
+        )
+    makers: dict[str, Callable[[], Search]] = {
+        "map-elites": lambda: MapElites.start(space, weights, seed=seed, groups=_parity(task), bins=s.bins),
+        "cma-es": lambda: CmaEs.start(
+            _vectors(space, donor), weights, seed=seed, population=s.population, covariance=s.covariance
+        ),
+        "random": lambda: RandomSearch.start(space, weights, seed=seed, population=s.population),
+        "brute-force": lambda: BruteForce.start(space, weights, steps=s.steps, population=s.population),
+    }
+    return makers[s.method]()
+
+
+def _parity(task: Task) -> np.ndarray:
+    """The two behaviours of MAP-Elites: samples of odd and of even class."""
+    labels = task.samples.labels
+    if labels is None:
+        raise ConfigError("MAP-Elites takes odd and even classes as its axes, but this task has no classes.")
+    return np.stack([labels % 2 == 1, labels % 2 == 0])
+
+
+def _vectors(space: Space, donor: Checkpoint) -> VectorSpace:
+    if isinstance(space, DenseSpace):
+        return DenseVectors(space)
+    assert isinstance(space, CombinationSpace)
+    sizes = [sum(donor.spec(n).numel for n in layer.tensors if n in donor.layout.names) for layer in donor.layers]
+    return LayerWeights(space, tuple(itertools.accumulate([s for s in sizes if s], initial=0)))
+
+
+def _cast(values: np.ndarray, donor: Checkpoint, name: str) -> Any:
+    """Flat float32 values in the element type the donor stores them in."""
+    if donor.spec(name).dtype == "F32":
+        return values
+    import torch
+
+    return torch.tensor(values).to(donor.read(name).dtype)

@@ -1,0 +1,265 @@
+"""What a run is asked to do: one file, checked whole before anything starts.
+
+```yaml
+version: 1
+models: [a.safetensors, b.safetensors]   # or `scratch`, or `specialists`
+task: digits                             # or `tasks: [{task: …, weight: 1}]`
+genome: {rule: slerp, angles: whole}
+search: {method: natural-niches, population: 20, alpha: 1.0}
+splits: {preset: default}
+budget: {evaluations: 20000}
+seed: 0
+```
+
+Unknown keys are refused with the nearest right one. These classes are also the Python form of the same thing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from merganser._errors import ConfigError
+
+Method = Literal["natural-niches", "ga", "map-elites", "cma-es", "random", "brute-force"]
+METHODS: tuple[str, ...] = get_args(Method)
+
+_STRICT = ConfigDict(extra="forbid")
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, config=_STRICT)
+class GenomeSettings:
+    """What evolves.
+
+    Attributes:
+        kind: `combination` (exact lineage of given models), `dense` (the vector itself), or `auto`: dense from
+            scratch, combination otherwise.
+        rule: Interpolate on an arc (`slerp`) or a line (`linear`).
+        angles: One angle between whole models (`whole`, the authors' code) or one on each side of a split
+            (`sides`, the paper's equation 2).
+        mutation: Standard deviation of the noise on every coordinate of a dense child.
+        hidden: Widths of the hidden layers of a network from scratch.
+        network: `module:function` that returns a torch module, for models that are not plain layers.
+    """
+
+    kind: Literal["auto", "combination", "dense"] = "auto"
+    rule: Literal["slerp", "linear"] = "slerp"
+    angles: Literal["whole", "sides"] = "whole"
+    mutation: Annotated[float, Field(ge=0)] = 0.01
+    hidden: tuple[Annotated[int, Field(gt=0)], ...] = (256,)
+    network: str | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SearchSettings:
+    """How to search.
+
+    Attributes:
+        method: `natural-niches` (M2N2), `ga`, `map-elites`, `cma-es`, `random` or `brute-force`.
+        population: Size of the archive, or of a generation.
+        alpha: How strongly crowding is punished; 0 in a GA.
+        epsilon: Added to the crowding of each sample.
+        attraction: Choose mates by what they add.
+        split_point: Other weights on each side of a random split.
+        crossover: Two parents per child.
+        early_rejection: Stop scoring a child once its fate is certain; the result is the same.
+        warmup: Random seed-with-seed merges before the search proper.
+        steps: Weights on the grid of `brute-force`.
+        bins: Cells per axis of `map-elites`.
+        covariance: Of `cma-es`: `full`, `diagonal`, or by size.
+    """
+
+    method: Method = "natural-niches"
+    population: Annotated[int, Field(gt=0)] = 20
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    epsilon: Annotated[float, Field(ge=0)] = 0.0
+    attraction: bool = True
+    split_point: bool = True
+    crossover: bool = True
+    early_rejection: bool = True
+    warmup: Annotated[int, Field(ge=0)] = 0
+    steps: Annotated[int, Field(ge=2)] = 1001
+    bins: Annotated[int, Field(gt=0)] = 10
+    covariance: Literal["auto", "full", "diagonal"] = "auto"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TaskSettings:
+    """One of several tasks.
+
+    Attributes:
+        task: Task reference: `digits`, an npz file, a folder of arrays, or `module:function`.
+        weight: How much it counts.
+    """
+
+    task: str
+    weight: Annotated[float, Field(gt=0)] = 1.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SplitSettings:
+    """How samples are divided.
+
+    Attributes:
+        preset: `default`, or `paper`: no validation, the best search score is reported.
+        validation: Fraction of the training data for validation.
+        test: Fraction of everything for the test, where the data have no test set.
+        seed: Another seed divides differently.
+    """
+
+    preset: Literal["default", "paper"] = "default"
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    seed: int = 0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Budget:
+    """When to stop; whichever comes first.
+
+    Attributes:
+        evaluations: Candidates scored, seeds included.
+        seconds: Time spent, over all sittings of the run.
+    """
+
+    evaluations: Annotated[int, Field(gt=0)] | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+
+    @classmethod
+    def parse(cls, text: str | int | Budget | None) -> Budget:
+        """A budget from `20000` (evaluations), `90s`, `10m` or `2h`; None is 20,000 evaluations.
+
+        Raises:
+            ConfigError: If it is none of them.
+
+        Examples:
+            >>> Budget.parse("1.5m").seconds
+            90.0
+        """
+        if text is None:
+            return cls(evaluations=20_000)
+        if isinstance(text, Budget):
+            return text
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(text))
+        if match is None or float(match[1]) <= 0 or (not match[2] and "." in match[1]):
+            raise ConfigError(f"Expected a budget such as 20000 (evaluations), 90s, 10m or 2h, but found {text!r}.")
+        if match[2]:
+            return cls(seconds=float(match[1]) * _UNITS[match[2]])
+        return cls(evaluations=int(match[1]))
+
+
+@dataclass(frozen=True, config=_STRICT)
+class EvolveSettings:
+    """An evolve file.
+
+    Attributes:
+        version: Version of the format: 1.
+        models: Paths of checkpoints, or `scratch` (random networks), or `specialists` (two networks trained on
+            the spot on half of the classes each).
+        task: Task reference; or use `tasks`.
+        tasks: Several tasks with weights.
+        genome: What evolves.
+        search: How to search.
+        splits: How samples are divided.
+        budget: When to stop.
+        seed: Seed of everything random.
+    """
+
+    version: Literal[1] = 1
+    models: Literal["scratch", "specialists"] | tuple[str, ...] = "scratch"
+    task: str | None = None
+    tasks: tuple[TaskSettings, ...] = ()
+    genome: GenomeSettings = GenomeSettings()
+    search: SearchSettings = SearchSettings()
+    splits: SplitSettings = SplitSettings()
+    budget: Budget = Budget(evaluations=20_000)
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain form of all settings."""
+        return TypeAdapter(EvolveSettings).dump_python(self, mode="json")
+
+    @property
+    def weighted_tasks(self) -> tuple[TaskSettings, ...]:
+        """The tasks, whether one or several were given.
+
+        Raises:
+            ConfigError: If there is none, or both `task` and `tasks`.
+        """
+        if (self.task is None) == (not self.tasks):
+            raise ConfigError("Give either `task:` or `tasks:`, for example `task: digits`.")
+        return self.tasks or (TaskSettings(str(self.task)),)
+
+
+def parse_settings(data: Any, source: str = "settings") -> EvolveSettings:
+    """Settings from plain data.
+
+    Raises:
+        ConfigError: If a key is unknown (the nearest right one is named) or a value is wrong.
+    """
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: expected a mapping such as `task: digits`, but found {type(data).__name__}.")
+    try:
+        return TypeAdapter(EvolveSettings).validate_python(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{source}: {_explain(e)}" for e in error.errors())) from error
+
+
+def read_settings(path: Path | str) -> EvolveSettings:
+    """Settings from a YAML file; relative paths of models and tasks are taken from where the file lies.
+
+    Raises:
+        ConfigError: If it cannot be read, is no YAML, or holds wrong settings.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {error}") from error
+    return _resolved(parse_settings(data, str(path)), Path(path).parent)
+
+
+def settings_schema() -> dict[str, Any]:
+    """JSON Schema of the evolve file, for editors."""
+    return TypeAdapter(EvolveSettings).json_schema()
+
+
+def _resolved(settings: EvolveSettings, folder: Path) -> EvolveSettings:
+    def resolve(reference: str) -> str:
+        beside = folder / reference
+        return str(beside) if not Path(reference).is_absolute() and beside.exists() else reference
+
+    models = settings.models if isinstance(settings.models, str) else tuple(map(resolve, settings.models))
+    tasks = tuple(TaskSettings(resolve(t.task), t.weight) for t in settings.tasks)
+    task = None if settings.task is None else resolve(settings.task)
+    return dataclasses.replace(settings, models=models, task=task, tasks=tasks)
+
+
+_SECTIONS: dict[str, type] = {
+    "genome": GenomeSettings,
+    "search": SearchSettings,
+    "splits": SplitSettings,
+    "budget": Budget,
+    "tasks": TaskSettings,
+}
+
+
+def _explain(error: Any) -> str:
+    location = [str(part) for part in error["loc"]]
+    where = ".".join(location)
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        section = _SECTIONS.get(location[0], EvolveSettings) if len(location) > 1 else EvolveSettings
+        known = [field.name for field in dataclasses.fields(section)]
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        hint = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(known)}."
+        return f"unknown key `{where}`. {hint}"
+    return f"`{where}`: {error['msg'][0].lower()}{error['msg'][1:]}, but found {error['input']!r}."

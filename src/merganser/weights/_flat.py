@@ -1,0 +1,115 @@
+"""A checkpoint as one vector: read any range of it, and make sure that positions mean the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from merganser.weights._checkpoint import Checkpoint
+    from merganser.weights._layout import FlatLayout
+
+
+def flat_read(
+    checkpoint: Checkpoint,
+    begin: int = 0,
+    end: int | None = None,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    out: npt.NDArray[Any] | None = None,
+) -> npt.NDArray[Any]:
+    """Read the flat positions [begin, end) and nothing else.
+
+    Args:
+        checkpoint: Whose parameters to read.
+        begin: First flat position.
+        end: One past the last; None for all that follow.
+        dtype: float64 or float32; by default that of `out`, else float64.
+        out: Array of shape (end - begin,) to fill instead of a new one.
+
+    Returns:
+        Array of shape (end - begin,); `out` if that was given.
+
+    Raises:
+        ValueError: If the range leaves the parameters, or `out` does not fit it.
+        TypeError: If a type other than float64 or float32 is asked for.
+
+    Examples:
+        >>> from merganser.weights import Checkpoint
+        >>> flat_read(Checkpoint.from_tensors({"bias": np.ones(2), "weight": np.zeros((2, 2))}), 3)
+        array([0., 1., 1.])
+    """
+    layout = checkpoint.layout
+    end = layout.size if end is None else end
+    pieces = layout.locate(begin, end)
+    target = _target(end - begin, dtype, out)
+    for piece in pieces:
+        place = piece.position - begin
+        target[place : place + piece.end - piece.begin] = checkpoint.elements(
+            piece.name, piece.begin, piece.end
+        )
+    return target
+
+
+def check_aligned(checkpoints: Sequence[Checkpoint]) -> FlatLayout:
+    """Make sure that flat positions mean the same in all checkpoints; element types may differ.
+
+    Returns:
+        The layout they share.
+
+    Raises:
+        ValueError: Naming the first tensor, in flat order, that is missing from one or has another shape;
+            or if no checkpoint is given.
+    """
+    if not checkpoints:
+        raise ValueError("Expected at least one checkpoint to align, found none.")
+    first, *others = checkpoints
+    for other in others:
+        _check_pair(first, other)
+    return first.layout
+
+
+def _check_pair(first: Checkpoint, other: Checkpoint) -> None:
+    if first.layout == other.layout:
+        return
+    ours, theirs = set(first.layout.names), set(other.layout.names)
+    for name in (*first.layout.names, *other.layout.names):
+        if name not in theirs:
+            raise ValueError(_absence(name, first, other))
+        if name not in ours:
+            raise ValueError(_absence(name, other, first))
+        shape, other_shape = first.spec(name).shape, other.spec(name).shape
+        if shape != other_shape:
+            raise ValueError(
+                f"Tensor {name!r} has shape {shape} in {first.source}, but {other_shape} in {other.source}. "
+                "Models to combine must share one architecture."
+            )
+
+
+def _absence(name: str, present: Checkpoint, absent: Checkpoint) -> str:
+    if name in absent:
+        floating, other = present.spec(name).dtype, absent.spec(name).dtype
+        return (
+            f"Tensor {name!r} is {floating} in {present.source}, but {other}, which is not floating, "
+            f"in {absent.source}. Use a checkpoint that is not quantised."
+        )
+    return (
+        f"Tensor {name!r} is in {present.source}, but not in {absent.source}. "
+        "Models to combine must share one architecture and its names."
+    )
+
+
+def _target(length: int, dtype: npt.DTypeLike | None, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    wanted = np.dtype(dtype if dtype is not None else np.float64 if out is None else out.dtype)
+    if wanted not in (np.float64, np.float32):
+        raise TypeError(f"Parameters are read as float64 or float32, but {wanted} was asked for.")
+    if out is None:
+        return np.empty(length, wanted)
+    if out.shape != (length,) or out.dtype != wanted:
+        raise ValueError(
+            f"`out` must have shape ({length},) and type {wanted}, but has {out.shape} and {out.dtype}."
+        )
+    return out
