@@ -20,6 +20,7 @@ References:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -168,8 +169,7 @@ class CmaEs:
         Raises:
             ValueError: If there are fewer than two dimensions.
         """
-        import cma  # takes half a second, which only this search should pay
-
+        cma = _library()
         dimensions = len(vectors.start)
         if dimensions < 2:
             raise ValueError(
@@ -234,6 +234,14 @@ class CmaEs:
     def _next_generation(self) -> CmaEs:
         self.normals[0] = keyed_generator(self.seed, "cma-es", self.engine.countiter)
         return replace(self, generation=tuple(self.engine.ask()), handed=0, losses=())
+
+
+def _library() -> Any:
+    """The library, imported when needed because that takes half a second, without its word on missing plots."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import cma
+    return cma
 
 
 def uses_diagonal(dimensions: int, covariance: Covariance) -> bool:

@@ -8,11 +8,13 @@ and in float64 for double-precision ones.
 | --- | --- | --- |
 | one flat vector | small models, written into a live network child after child | [`combine_flat`][] |
 | a checkpoint in memory | everything that fits | [`materialise`][] |
+| flat values with a donor's names | genomes that are vectors | [`checkpoint_of`][] |
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -67,28 +69,41 @@ def materialise(combination: Combination, seeds: Mapping[str, Checkpoint] | Sequ
     Raises:
         ValueError: If a seed is missing, is another model than the recipe names, or does not align.
     """
-    import torch
-
     checkpoints = _in_order(combination, seeds)
-    check_aligned(checkpoints)
-    donor = checkpoints[0]
-    layout = donor.layout
-    spans = layout.spans()
+    layout = check_aligned(checkpoints)
     if layout.size != combination.size:
         raise ValueError(
             f"The recipe counts {combination.size} parameters, but the seeds have {layout.size}. Was it made for others?"
         )
-    tensors: dict[str, torch.Tensor] = {}
-    for name in donor:
-        span = spans.get(name)
-        if span is None:
-            tensors[name] = donor.read(name)
-            continue
+    donor = checkpoints[0]
+    tensors: dict[str, Any] = {name: donor.read(name) for name in donor.buffers}
+    for name, span in layout.spans().items():
         dtype = np.float64 if donor.spec(name).dtype == "F64" else np.float32
         values = np.stack([flat_read(c, *span, dtype=dtype) for c in checkpoints])
-        flat = torch.from_numpy(combine_flat(combination, values, *span))
-        tensors[name] = flat.reshape(donor.spec(name).shape).to(donor.spec(name).torch_dtype)
+        child = combine_flat(combination, values, *span)
+        tensors[name] = stored_as(child.reshape(donor.spec(name).shape), donor, name)
+    return Checkpoint.from_tensors(tensors, config=donor.config, copy=False)
+
+
+def checkpoint_of(flat: Float[np.ndarray, " positions"], donor: Checkpoint) -> Checkpoint:
+    """Flat parameters as a checkpoint; names, shapes, dtypes, buffers and configuration are the donor's.
+
+    Raises:
+        ValueError: If there are more or fewer parameters than the donor has.
+    """
+    tensors: dict[str, Any] = {name: donor.read(name) for name in donor.buffers}
+    for name, values in donor.layout.unflatten(flat).items():
+        tensors[name] = stored_as(values, donor, name)
     return Checkpoint.from_tensors(tensors, config=donor.config)
+
+
+def stored_as(values: Float[np.ndarray, "..."], donor: Checkpoint, name: str) -> Any:
+    """Values in the element type in which the donor stores this tensor, rounded once."""
+    if donor.array(name).dtype == values.dtype and donor.spec(name).dtype in ("F32", "F64"):
+        return values
+    import torch
+
+    return torch.tensor(values).to(donor.read(name).dtype)
 
 
 def _in_order(

@@ -5,14 +5,16 @@
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
 | [`Outcome`][], [`ModelScores`][] | what a run found |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][], [`SplitSettings`][], [`TaskSettings`][], [`Budget`][] | what it is asked to do |
+| [`summarise`][], [`list_runs`][], [`compare_runs`][], [`export`][], [`RunSummary`][], [`Comparison`][] | looking at runs |
 | [`read_settings`][], [`parse_settings`][], [`settings_schema`][] | the same as a file |
-| [`RunDirectory`][], [`Journal`][], [`Child`][], [`Progress`][] | where everything is kept |
+| [`RunDirectory`][], [`Journal`][], [`Child`][], [`Progress`][], [`TaskRecord`][] | where everything is kept |
 | [`Evolution`][], [`Plan`][], [`Parent`][], [`make_plan`][] | a run in progress |
 """
 
 from merganser.run._directory import RunDirectory
 from merganser.run._evolve import Watcher, evolve, evolve_settings, resume
-from merganser.run._journal import Child, Journal, Progress
+from merganser.run._inspect import Comparison, RunSummary, compare_runs, export, list_runs, summarise
+from merganser.run._journal import Child, Journal, Progress, TaskRecord
 from merganser.run._loop import Evolution
 from merganser.run._outcome import ModelScores, Outcome
 from merganser.run._plan import Parent, Plan, make_plan
@@ -33,6 +35,7 @@ __all__ = [
     "METHODS",
     "Budget",
     "Child",
+    "Comparison",
     "Evolution",
     "EvolveSettings",
     "GenomeSettings",
@@ -43,15 +46,21 @@ __all__ = [
     "Plan",
     "Progress",
     "RunDirectory",
+    "RunSummary",
     "SearchSettings",
     "SplitSettings",
+    "TaskRecord",
     "TaskSettings",
     "Watcher",
+    "compare_runs",
     "evolve",
     "evolve_settings",
+    "export",
+    "list_runs",
     "make_plan",
     "parse_settings",
     "read_settings",
     "resume",
     "settings_schema",
+    "summarise",
 ]

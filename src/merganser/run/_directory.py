@@ -104,8 +104,8 @@ class RunDirectory:
         """
         with self.journal() as journal:
             meta = journal.meta()
-            known = journal.task_digests()
-        parents = [self._parent(entry) for entry in meta["parents"]]
+            known = {task.digest for task in journal.tasks()}
+        parents = [self.parent(entry) for entry in meta["parents"]]
         try:
             plan = make_plan(settings, parents=parents, splits=splits, module=module)
         except ConfigError as error:
@@ -121,7 +121,16 @@ class RunDirectory:
                 )
         return plan
 
-    def _parent(self, entry: dict[str, Any]) -> Parent:
+    def parent(self, entry: dict[str, Any]) -> Parent:
+        """A parent of the run, checked against the digest it was started with.
+
+        Args:
+            entry: What the journal's meta data hold of it.
+
+        Raises:
+            RunError: If its file changed since.
+            CheckpointError: If it cannot be read.
+        """
         kept = self.tensors_path(entry["digest"])
         checkpoint = open_checkpoint(kept if kept.is_file() else entry["path"])
         if checkpoint.digest != entry["digest"]:

@@ -80,6 +80,16 @@ class Progress(NamedTuple):
     clock: float
 
 
+class TaskRecord(NamedTuple):
+    """A task and split whose scores the journal holds."""
+
+    digest: str
+    name: str
+    split: str
+    samples: int
+    binary: bool
+
+
 class Journal:
     """The open journal of a run.
 
@@ -217,9 +227,10 @@ class Journal:
         """Settings and state of the run."""
         return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM meta")}
 
-    def task_digests(self) -> tuple[str, ...]:
-        """Digests of the tasks whose scores it holds."""
-        return tuple(self._task_ids)
+    def tasks(self) -> list[TaskRecord]:
+        """The tasks whose scores it holds, the search split first."""
+        query = "SELECT digest, name, split, samples, binary FROM tasks ORDER BY id"
+        return [TaskRecord(*row[:4], bool(row[4])) for row in self._db.execute(query)]
 
     def results(self) -> dict[str, Any]:
         """Final figures; empty while the run is not finished."""

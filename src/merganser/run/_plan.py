@@ -41,6 +41,7 @@ from merganser.evolution import (
     VectorSpace,
     random_start,
 )
+from merganser.merging import checkpoint_of
 from merganser.models import (
     LiveModel,
     Perceptron,
@@ -98,12 +99,7 @@ class Plan:
 
     def checkpoint(self, genome: Any) -> Checkpoint:
         """A genome as named tensors, in the first parent's element types."""
-        donor = self.parents[0].checkpoint
-        named = donor.layout.unflatten(self.space.flat(genome))
-        tensors = {name: donor.read(name) for name in donor.buffers}
-        for name, values in named.items():
-            tensors[name] = _cast(values, donor, name)
-        return Checkpoint.from_tensors(tensors, config=donor.config)
+        return checkpoint_of(self.space.flat(genome), self.parents[0].checkpoint)
 
 
 def make_plan(
@@ -312,12 +308,3 @@ def _vectors(space: Space, donor: Checkpoint) -> VectorSpace:
     assert isinstance(space, CombinationSpace)
     sizes = [sum(donor.spec(n).numel for n in layer.tensors if n in donor.layout.names) for layer in donor.layers]
     return LayerWeights(space, tuple(itertools.accumulate([s for s in sizes if s], initial=0)))
-
-
-def _cast(values: np.ndarray, donor: Checkpoint, name: str) -> Any:
-    """Flat float32 values in the element type the donor stores them in."""
-    if donor.spec(name).dtype == "F32":
-        return values
-    import torch
-
-    return torch.tensor(values).to(donor.read(name).dtype)

@@ -1,0 +1,146 @@
+"""`merganser evolve`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from merganser.cli._output import STOPPED, Json, clear_errors, percent, print_json, with_interval, words
+from merganser.cli._progress import Watch
+from merganser.report import write_report
+from merganser.run import (
+    METHODS,
+    Budget,
+    EvolveSettings,
+    Outcome,
+    evolve_settings,
+    parse_settings,
+    read_settings,
+)
+
+_FILE_SUFFIXES = (".yaml", ".yml")
+
+
+def evolve(
+    target: Annotated[str, typer.Argument(help="An evolve file (.yaml), or a task: digits, FILE.npz, a folder of arrays.")],
+    start: Annotated[str | None, typer.Option("--from", help="scratch (small random networks) or specialists (two, trained on the spot).")] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="A checkpoint to start from; give it several times.")] = None,
+    search: Annotated[str | None, typer.Option(help=f"One of {', '.join(METHODS)}.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Evaluations (20000) or time (90s, 10m, 2h).  [default: 20000]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
+    splits: Annotated[str | None, typer.Option(help="default (search, validation, test) or paper (no validation).")] = None,
+    run: Annotated[Path | None, typer.Option(help="Run directory; an interrupted one is resumed.  [default: new, in runs/]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the winner as a checkpoint.")] = None,
+    population: Annotated[int | None, typer.Option(min=1, help="Size of the population.  [default: 20]")] = None,
+    alpha: Annotated[float | None, typer.Option(min=0, help="Strength of competition; 0 is a plain sum of scores.  [default: 1]")] = None,
+    mutation: Annotated[float | None, typer.Option(min=0, help="Noise on children from scratch.  [default: 0.01]")] = None,
+    warmup: Annotated[int | None, typer.Option(min=0, help="Random merges of the models before the search proper.")] = None,
+    angles: Annotated[str | None, typer.Option(help="SLERP angle: whole (one per child) or sides (one per side of the split).")] = None,
+    no_attraction: Annotated[bool, typer.Option("--no-attraction", help="Choose both parents by fitness.")] = False,
+    no_split_point: Annotated[bool, typer.Option("--no-split-point", help="One weight for the whole model.")] = False,
+    no_crossover: Annotated[bool, typer.Option("--no-crossover", help="Children are mutated copies of one parent.")] = False,
+    no_early_rejection: Annotated[bool, typer.Option("--no-early-rejection", help="Score every child on every sample; the result is the same.")] = False,
+    report: Annotated[bool, typer.Option(help="Write RUN/report.html at the end.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    json: Json = False,
+) -> None:
+    """Search for the best combination of models on a task.
+
+    Ctrl-C stops cleanly; the run can be resumed.
+
+    Examples:
+
+        merganser evolve digits
+
+        merganser evolve digits --from specialists --budget 10000
+
+        merganser evolve data.npz -m a.safetensors -m b.safetensors --out merged/
+    """
+    options: dict[str, dict[str, Any]] = {
+        "search": {
+            "method": search,
+            "population": population,
+            "alpha": alpha,
+            "warmup": warmup,
+            "attraction": False if no_attraction else None,
+            "split_point": False if no_split_point else None,
+            "crossover": False if no_crossover else None,
+            "early_rejection": False if no_early_rejection else None,
+        },
+        "genome": {"mutation": mutation, "angles": angles},
+        "splits": {"preset": splits},
+    }
+    with clear_errors():
+        settings = _settings(target, options, start=start, models=model, budget=budget, seed=seed)
+        with Watch(quiet=quiet) as watch:
+            outcome = evolve_settings(settings, run=run, out=out, watch=watch)
+        conclude(outcome, out=out, report=report, as_json=json)
+
+
+def conclude(outcome: Outcome, *, out: Path | None, report: bool, as_json: bool) -> None:
+    """Say what a run found and how to go on; exit with 130 if it was stopped."""
+    page = write_report(outcome.run) if report else None
+    words.print(_table(outcome))
+    words.print(_saved(outcome))
+    if page is not None:
+        words.print(f"report  {page}", soft_wrap=True)
+    if out is not None and outcome.finished:
+        words.print(f"winner  {out}", soft_wrap=True)
+    if not outcome.finished:
+        words.print(f"Stopped. To go on: merganser runs resume {outcome.run}", soft_wrap=True)
+    if as_json:
+        print_json({**outcome.to_json(), "report": None if page is None else str(page)})
+    if not outcome.finished:
+        raise typer.Exit(STOPPED)
+
+
+def _settings(
+    target: str,
+    options: dict[str, dict[str, Any]],
+    *,
+    start: str | None,
+    models: list[str] | None,
+    budget: str | None,
+    seed: int | None,
+) -> EvolveSettings:
+    from_file = target.endswith(_FILE_SUFFIXES)
+    settings = read_settings(target) if from_file else EvolveSettings(task=target)
+    data: dict[str, Any] = settings.to_json()
+    for section, values in options.items():
+        data[section].update({k: v for k, v in values.items() if v is not None})
+    if start is not None or models:
+        data["models"] = models or start
+    if budget is not None:
+        data["budget"] = dataclasses.asdict(Budget.parse(budget))
+    if seed is not None:
+        data["seed"] = seed
+    return parse_settings(data, target if from_file else "options")
+
+
+def _table(outcome: Outcome) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("", "search", "validation", "test (95 %)"):
+        table.add_column(column, justify="left" if not column else "right")
+    for scores in (outcome.winner, *outcome.parents):
+        if scores is not None:
+            style = "bold" if scores is outcome.winner else ""
+            cells = (percent(scores.search), percent(scores.validation), with_interval(scores.test))
+            table.add_row(scores.name, *cells, style=style)
+    return table
+
+
+def _saved(outcome: Outcome) -> str:
+    total = outcome.samples_saved + outcome.samples_measured
+    parts = [f"{outcome.evaluations:,} evaluations in {outcome.seconds:.1f} s"]
+    if total:
+        parts.append(f"{percent(outcome.samples_saved / total)} of sample evaluations saved")
+    parts.append(f"coverage {percent(outcome.coverage)}")
+    if outcome.gain is not None:
+        parts.append(f"gain over the best parent on test {with_interval(outcome.gain)}")
+    if outcome.failures:
+        parts.append(f"{outcome.failures:,} candidates failed")
+    return " · ".join(parts)

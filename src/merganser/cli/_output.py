@@ -1,0 +1,73 @@
+"""What every command shares: where words go, where JSON goes, and what an error looks like."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from merganser._errors import ConfigError, MerganserError
+
+FAILED, MISUSE, STOPPED = 1, 2, 130
+
+Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on the last line of the output.")]
+
+words = Console(stderr=True, highlight=False)
+"""Everything meant for people goes to standard error."""
+
+tables = Console(highlight=False)
+"""Except what they asked for: tables go to standard output."""
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on one line of standard output."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn expected errors into one message and an exit code: 2 for misuse, 1 for the rest."""
+    try:
+        yield
+    except (ConfigError, ValueError) as error:
+        _say(error)
+        raise typer.Exit(MISUSE) from error
+    except MerganserError as error:
+        _say(error)
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(STOPPED) from error
+
+
+def percent(value: float | None) -> str:
+    """A fraction for people.
+
+    Examples:
+        >>> percent(0.8125), percent(None)
+        ('81.2 %', '–')
+    """
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def with_interval(value: Any) -> str:
+    """An interval for people.
+
+    Examples:
+        >>> with_interval((0.8, 0.75, 0.84))
+        '80.0 % (75.0 to 84.0)'
+    """
+    if value is None:
+        return "–"
+    mean, low, high = (100 * v for v in value)
+    return f"{mean:.1f} % ({low:.1f} to {high:.1f})"
+
+
+def _say(error: Exception) -> None:
+    words.print("[bold red]error:[/] ", end="")
+    words.print(str(error), markup=False, soft_wrap=True)

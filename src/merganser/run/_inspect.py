@@ -1,0 +1,191 @@
+"""Looking at runs without running them: list, summarise, compare, export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from merganser._errors import MerganserError, RunError
+from merganser.evaluation import Interval, difference_interval
+from merganser.merging import materialise, read_recipe
+from merganser.run._directory import RunDirectory
+from merganser.weights import Checkpoint, atomic_directory, open_checkpoint, save
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run on one line.
+
+    Attributes:
+        run: The run directory.
+        state: `finished`, `unfinished`, or why it cannot be read.
+        task: What it evolves on.
+        method: How it searches.
+        models: What it starts from.
+        seed: Its seed.
+        created: When, ISO 8601.
+        evaluations: Candidates scored so far.
+        best: Best mean search score so far.
+        validation: Validation score of the winner, or of the best so far.
+        test: Test score of the winner with its interval.
+        coverage: Share of search samples that some member solves.
+        seconds: Time spent.
+    """
+
+    run: str
+    state: str
+    task: str = ""
+    method: str = ""
+    models: str = ""
+    seed: int = 0
+    created: str = ""
+    evaluations: int = 0
+    best: float | None = None
+    validation: float | None = None
+    test: Interval | None = None
+    coverage: float | None = None
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain form."""
+        return {**asdict(self), "test": None if self.test is None else self.test._asdict()}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two finished runs on the same test samples.
+
+    Attributes:
+        run: The run.
+        other: What it is compared with.
+        difference: Mean test score of the run's winner minus that of the other's, paired by sample; None if
+            they were tested on other samples or are not finished.
+    """
+
+    run: str
+    other: str
+    difference: Interval | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain form."""
+        return {**asdict(self), "difference": None if self.difference is None else self.difference._asdict()}
+
+
+def summarise(run: str | Path) -> RunSummary:
+    """One run on one line.
+
+    Raises:
+        RunError: If it is no run, or of another schema.
+    """
+    directory = RunDirectory(Path(run))
+    with directory.journal() as journal:
+        meta, outcome, points = journal.meta(), journal.results().get("outcome"), journal.progress()
+        count = journal.count()
+    settings = directory.settings()
+    models = settings.models if isinstance(settings.models, str) else ", ".join(settings.models)
+    last = points[-1] if points else None
+    summary = {
+        "run": str(run),
+        "task": " + ".join(t.task for t in settings.weighted_tasks),
+        "method": settings.search.method,
+        "models": models,
+        "seed": settings.seed,
+        "created": meta["created"],
+        "evaluations": count,
+        "seconds": float(meta.get("seconds", 0.0)),
+        "best": None if last is None else last.best,
+        "coverage": None if last is None else last.coverage,
+        "validation": None if last is None else last.validation,
+    }
+    if outcome is None:
+        return RunSummary(state="unfinished", **summary)
+    test = outcome["test"] and Interval(**outcome["test"])
+    found = {"best": outcome["search"], "validation": outcome["validation"]}
+    return RunSummary(state="finished", test=test, **{**summary, **found})
+
+
+def list_runs(folder: str | Path = "runs") -> list[RunSummary]:
+    """All runs right below a folder, oldest first; one that cannot be read says why."""
+    found = []
+    for path in sorted(Path(folder).glob("*/run.db")):
+        try:
+            found.append(summarise(path.parent))
+        except MerganserError as error:
+            found.append(RunSummary(str(path.parent), str(error)))
+    return sorted(found, key=lambda s: (s.created, s.run))
+
+
+def compare_runs(runs: Sequence[str | Path]) -> tuple[list[RunSummary], list[Comparison]]:
+    """Several runs side by side; each finished one against the first on the same test samples.
+
+    Raises:
+        RunError: If one of them is no run.
+    """
+    summaries = [summarise(run) for run in runs]
+    rows = [_test_row(RunDirectory(Path(run))) for run in runs]
+    comparisons = []
+    for run, row in zip(runs[1:], rows[1:], strict=True):
+        first = rows[0]
+        same = row is not None and first is not None and row[0] == first[0]
+        difference = difference_interval(row[1], first[1]) if same and row and first else None
+        comparisons.append(Comparison(str(run), str(runs[0]), difference))
+    return summaries, comparisons
+
+
+def export(run: str | Path, out: str | Path, *, recipe: str | None = None) -> Checkpoint:
+    """Write a run's winner, or another of its final members, as a checkpoint folder with its recipe.
+
+    Args:
+        run: The run directory.
+        out: The folder to make.
+        recipe: Digest of the member, or the beginning of it; by default the winner's.
+
+    Raises:
+        RunError: If the run is not finished, or there is no such member.
+        OutputError: If `out` exists or cannot be written.
+        CheckpointError: If a parent cannot be read.
+    """
+    directory = RunDirectory(Path(run))
+    with directory.journal() as journal:
+        meta, outcome = journal.meta(), journal.results().get("outcome")
+    if outcome is None:
+        raise RunError(f"{run} is not finished, so it has no winner yet. Go on: merganser runs resume {run}")
+    digest = _member(directory, outcome["winner"] if recipe is None else recipe)
+    recipe_path = directory.recipe_path(digest)
+    if recipe_path.is_file():
+        seeds = [directory.parent(entry).checkpoint for entry in meta["parents"]]
+        checkpoint = materialise(read_recipe(recipe_path), seeds)
+    else:
+        checkpoint = open_checkpoint(directory.tensors_path(digest))
+    with atomic_directory(out) as folder:
+        save(checkpoint, folder / "model", config=meta["parents"][0]["config"])
+        for file in (folder / "model").iterdir():
+            file.rename(folder / file.name)
+        (folder / "model").rmdir()
+        if recipe_path.is_file():
+            (folder / "recipe.json").write_bytes(recipe_path.read_bytes())
+    return open_checkpoint(out)
+
+
+def _member(directory: RunDirectory, beginning: str) -> str:
+    known = [p.stem for p in directory.recipe_path("x").parent.glob("*.json")]
+    known += [p.stem for p in directory.tensors_path("x").parent.glob("*.safetensors") if len(p.stem) == 32]
+    matches = [d for d in known if d.startswith(beginning)]
+    if len(matches) != 1:
+        raise RunError(
+            f"Expected the digest of one final member of {directory.path}, but {beginning!r} fits {len(matches)} of "
+            f"{', '.join(sorted(known)) or 'none'}."
+        )
+    return matches[0]
+
+
+def _test_row(directory: RunDirectory) -> tuple[str, Any] | None:
+    with directory.journal() as journal:
+        outcome = journal.results().get("outcome")
+        test = next((t for t in journal.tasks() if t.split == "test"), None)
+        if outcome is None or test is None:
+            return None
+        row = journal.row(outcome["winner"], test.digest, test.samples)
+    return None if row is None else (test.digest, row.scores)

@@ -1,0 +1,186 @@
+"""Killed at any instant and resumed, a run ends as an undisturbed one."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from merganser import RunError
+from merganser.run import RunDirectory, evolve, export, resume
+
+RUN = """
+import sys
+from merganser.run import evolve
+evolve({models!r}, {task!r}, search={search!r}, budget={budget}, seed=3, run=sys.argv[1])
+"""
+
+
+def contents(run):
+    """Everything a run holds except clocks and the date."""
+    db = sqlite3.connect(run / "run.db")
+    children = db.execute(
+        "SELECT idx, hex(recipe), kind, first, second, weight, split, accepted, measured, score, failed "
+        "FROM children ORDER BY idx"
+    ).fetchall()
+    scores = db.execute("SELECT hex(recipe), task, hex(row), hex(mask) FROM scores ORDER BY recipe, task").fetchall()
+    progress = db.execute(
+        "SELECT evaluations, best, mean, validation, coverage, entropy, members, measured FROM progress "
+        "ORDER BY evaluations"
+    ).fetchall()
+    db.close()
+    with RunDirectory(run).journal() as journal:
+        outcome = journal.results().get("outcome", {})
+    outcome = {k: v for k, v in outcome.items() if k not in ("run", "seconds")}
+    files = {p.name: p.read_bytes() for folder in ("recipes", "files") for p in (run / folder).iterdir()}
+    return children, scores, progress, outcome, files
+
+
+def kill_at_random_instants(script, run, kills, rng):
+    """Start the script again and again, kill it at random instants, and let the last one finish."""
+    killed = 0
+    while True:
+        process = subprocess.Popen([sys.executable, "-c", script, str(run)], stderr=subprocess.PIPE, text=True)
+        if killed < kills:
+            while process.poll() is None and not (run / "run.db").exists():
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0.0, 1.6))
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                killed += 1
+                continue
+        _, errors = process.communicate()
+        if "finished" in errors and killed:
+            return killed
+        assert process.returncode == 0, errors
+        return killed
+
+
+@pytest.mark.parametrize(
+    ("models", "search", "budget", "kills"),
+    [
+        ("scratch", {"method": "natural-niches"}, 12_000, 10),
+        ("specialists", {"method": "natural-niches", "warmup": 20}, 4_000, 6),
+        ("specialists", {"method": "cma-es"}, 1_500, 3),
+    ],
+)
+def test_a_killed_and_resumed_run_ends_as_an_undisturbed_one(tmp_path, small_npz, models, search, budget, kills):
+    script = RUN.format(models=models, task=str(small_npz), search=search, budget=budget)
+    undisturbed = tmp_path / "undisturbed"
+    subprocess.run([sys.executable, "-c", script, str(undisturbed)], check=True)
+    killed = kill_at_random_instants(script, tmp_path / "killed", kills, random.Random(os.urandom(8)))
+    assert killed >= 1
+    for ours, theirs in zip(contents(tmp_path / "killed"), contents(undisturbed), strict=True):
+        assert ours == theirs
+
+
+@pytest.mark.parametrize("method", ["ga", "map-elites", "random", "brute-force", "cma-es"])
+def test_every_search_resumed_from_its_journal_ends_as_an_undisturbed_one(tmp_path, small_npz, method):
+    class Stop(Exception):
+        pass
+
+    def interrupt(evolution):
+        evolution.save()
+        raise Stop
+
+    search = {"method": method, "steps": 90, "population": 5}
+    whole = evolve("specialists", str(small_npz), search=search, budget=80, run=tmp_path / "whole")
+    import merganser.run._loop as loop
+
+    original = loop.Evolution.step
+    try:
+        loop.Evolution.step = lambda self: interrupt(self) if self.evaluations == 37 else original(self)
+        with pytest.raises(Stop):
+            evolve("specialists", str(small_npz), search=search, budget=80, run=tmp_path / "broken")
+    finally:
+        loop.Evolution.step = original
+    again = resume(tmp_path / "broken")
+    assert again.winner == whole.winner
+    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
+
+
+def test_a_larger_budget_extends_a_finished_run_as_if_it_had_been_given_at_once(tmp_path, small_npz):
+    evolve("specialists", str(small_npz), budget=120, run=tmp_path / "short")
+    extended = resume(tmp_path / "short", budget=200)
+    at_once = evolve("specialists", str(small_npz), budget=200, run=tmp_path / "long")
+    assert extended.winner == at_once.winner
+    assert contents(tmp_path / "short")[0] == contents(tmp_path / "long")[0]
+
+
+def test_a_finished_run_is_not_resumed_without_a_larger_budget(tmp_path, small_npz):
+    evolve("scratch", str(small_npz), budget=30, run=tmp_path / "run")
+    with pytest.raises(RunError, match="finished after 30 evaluations"):
+        resume(tmp_path / "run")
+    with pytest.raises(RunError, match="this very run, finished"):
+        evolve("scratch", str(small_npz), budget=30, run=tmp_path / "run")
+
+
+def test_a_run_with_other_settings_is_not_continued(tmp_path, small_npz):
+    evolve("scratch", str(small_npz), budget=30, run=tmp_path / "run")
+    with pytest.raises(RunError, match="other settings"):
+        evolve("scratch", str(small_npz), budget=60, seed=1, run=tmp_path / "run")
+
+
+def test_a_journal_of_a_newer_schema_is_refused(tmp_path, small_npz):
+    evolve("scratch", str(small_npz), budget=10, run=tmp_path / "run")
+    db = sqlite3.connect(tmp_path / "run" / "run.db")
+    db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(RunError, match="schema version 99, this release reads 1. Use the newer release"):
+        resume(tmp_path / "run", budget=20)
+
+
+def test_changed_data_are_noticed(tmp_path, small_npz):
+    data = tmp_path / "data.npz"
+    data.write_bytes(small_npz.read_bytes())
+    evolve("scratch", str(data), budget=10, run=tmp_path / "run")
+    import numpy as np
+
+    with np.load(data) as arrays:
+        changed = dict(arrays)
+    changed["x_train"][0, 0] += 1
+    np.savez(data, **changed)
+    with pytest.raises(RunError, match="are not those"):
+        resume(tmp_path / "run", budget=20)
+
+
+def test_a_journal_that_does_not_replay_is_noticed_at_the_first_child(tmp_path, small_npz):
+    evolve("scratch", str(small_npz), budget=40, run=tmp_path / "run")
+    db = sqlite3.connect(tmp_path / "run" / "run.db")
+    db.execute("UPDATE children SET recipe = zeroblob(16) WHERE idx = 7")
+    db.commit()
+    db.close()
+    with pytest.raises(RunError, match="Child 7 of"):
+        resume(tmp_path / "run", budget=60)
+
+
+def test_two_processes_cannot_write_one_run(tmp_path, small_npz):
+    evolve("scratch", str(small_npz), budget=10, run=tmp_path / "run")
+    with (
+        RunDirectory(tmp_path / "run").journal(write=True),
+        pytest.raises(RunError, match="Another process"),
+    ):
+        RunDirectory(tmp_path / "run").journal(write=True)
+
+
+def test_no_run_and_no_database_are_told_apart_from_a_run(tmp_path):
+    with pytest.raises(RunError, match="is no run directory"):
+        resume(tmp_path)
+    (tmp_path / "run.db").write_bytes(b"this is not a database, but long enough to look like one" * 20)
+    with pytest.raises(RunError, match="is no journal"):
+        resume(tmp_path)
+
+
+def test_the_winner_is_exported_with_its_recipe_and_scores_the_same(tmp_path, small_npz):
+    outcome = evolve("specialists", str(small_npz), budget=150, run=tmp_path / "run")
+    exported = export(tmp_path / "run", tmp_path / "out")
+    assert outcome.checkpoint is not None
+    assert exported.digest == outcome.checkpoint.digest
+    assert (tmp_path / "out" / "recipe.json").is_file()
+    with pytest.raises(RunError, match="fits 0 of"):
+        export(tmp_path / "run", tmp_path / "other", recipe="zz")
