@@ -13,9 +13,11 @@ Bytes (`uint8`) are divided by 255; everything else is taken as it is. Nothing i
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import math
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,12 @@ DIGITS_TRAINING = 1_437
 
 _PAIRS = (("x_train", "y_train"), ("x", "y"), ("images", "labels"), ("data", "target"))
 _TEST_PAIR = ("x_test", "y_test")
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What numpy, zip and gzip raise on damaged files."""
+
 _IDX = {
     "x_train": "train-images-idx3-ubyte",
     "y_train": "train-labels-idx1-ubyte",
@@ -92,7 +100,7 @@ def read_arrays(reference: str | Path) -> LabelledArrays:
 def _digits() -> LabelledArrays:
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
+    images, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
     images, first = images.astype(np.float32), DIGITS_TRAINING
     return LabelledArrays("digits", images[:first], labels[:first], images[first:], labels[first:])
 
@@ -100,8 +108,8 @@ def _digits() -> LabelledArrays:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            return {key: np.asarray(file[key]) for key in file.files}
+    except _UNREADABLE as error:
         raise TaskError(f"{path} cannot be read as npz: {error}") from error
 
 
@@ -110,7 +118,7 @@ def _read_folder(path: Path) -> dict[str, np.ndarray]:
     for file in sorted(path.glob("*.npy")):
         try:
             arrays[file.stem] = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except _UNREADABLE as error:
             raise TaskError(f"{file} cannot be read as npy: {error}") from error
     return arrays
 
@@ -123,7 +131,7 @@ def _read_idx(path: Path) -> np.ndarray:
     """The IDX format: two zero bytes, type (8: unsigned bytes), number of axes, sizes as big-endian uint32, data."""
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except _UNREADABLE as error:
         raise TaskError(f"{path} cannot be read: {error}") from error
     if len(data) < 4 or data[:3] != b"\x00\x00\x08":
         raise TaskError(f"{path} is no IDX file of unsigned bytes: it begins with {data[:4].hex() or 'nothing'}.")
@@ -153,14 +161,19 @@ def _checked(
     path: Path, inputs: np.ndarray, labels: np.ndarray, names: tuple[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
     x, y = names
-    if labels.ndim != 1 or len(inputs) != len(labels) or not len(labels):
+    if labels.ndim != 1 or inputs.shape[:1] != labels.shape or not len(labels):
         raise TaskError(
             f"{path}: `{x}` and `{y}` must hold equally many samples, at least one, and labels must be one number each; "
             f"they have shapes {inputs.shape} and {labels.shape}."
         )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise TaskError(f"{path}: `{y}` must hold class numbers from 0, but has {labels.dtype} down to {labels.min()}.")
-    if not (np.issubdtype(inputs.dtype, np.number) and np.isfinite(inputs).all()):
-        raise TaskError(f"{path}: `{x}` must hold finite numbers, but has {inputs.dtype}, some not finite.")
+    if labels.dtype.kind not in "iu" or labels.min() < 0:
+        example = labels.min() if labels.dtype.kind in "iuf" else labels[0]
+        raise TaskError(f"{path}: `{y}` must hold class numbers from 0, but has {labels.dtype} such as {example}.")
+    if inputs.dtype.kind not in "iuf":
+        raise TaskError(f"{path}: `{x}` must hold numbers, but has {inputs.dtype}.")
+    with np.errstate(over="ignore"):
+        values = inputs.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise TaskError(f"{path}: `{x}` must hold finite float32 numbers, but some are not finite.")
     scale = 255 if inputs.dtype == np.uint8 else 1
-    return inputs.astype(np.float32) / np.float32(scale), labels.astype(np.int64)
+    return values / np.float32(scale), labels.astype(np.int64)

@@ -48,9 +48,13 @@ class Classification:
         hashes = content_hashes(row.tobytes() for row in inputs) if hashes is None else hashes
         return cls(name, inputs, Samples(hashes, labels, split))
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Hash over inputs, labels and scorer."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         h = hashlib.blake2b(f"{_SCORER} {self.samples.digest}".encode(), digest_size=16)
         h.update(np.asarray(self.samples.labels, dtype="<i8").tobytes())
         return h.hexdigest()

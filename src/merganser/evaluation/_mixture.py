@@ -40,14 +40,18 @@ class Mixture:
         """Whether all parts score 0 or 1."""
         return all(part.binary for part in self.parts)
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Hash over the parts in order."""
         return hashlib.blake2b(" ".join(p.digest for p in self.parts).encode(), digest_size=16).hexdigest()
 
-    @cached_property
+    @property
     def samples(self) -> Samples:
         """All samples; labels only if every part has them."""
+        return self._samples
+
+    @cached_property
+    def _samples(self) -> Samples:
         hashes = tuple(h for part in self.parts for h in part.samples.hashes)
         labels = [part.samples.labels for part in self.parts if part.samples.labels is not None]
         joined = np.concatenate(labels) if len(labels) == len(self.parts) else None

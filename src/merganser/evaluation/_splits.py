@@ -86,6 +86,11 @@ def chosen(hashes: tuple[str, ...], fraction: float, key: str) -> Bool[np.ndarra
 def _with_test(data: LabelledArrays, rule: SplitRule) -> LabelledArrays:
     if rule.preset == "paper":
         held_out = np.arange(len(data.labels)) >= int((1 - rule.test) * len(data.labels))
+        if held_out.all() or not held_out.any():
+            raise TaskError(
+                f"Cannot take the last {rule.test:g} of {len(held_out)} samples and leave some. "
+                "Give a fraction between 0 and 1, or more data."
+            )
     else:
         hashes = content_hashes(row.tobytes() for row in data.inputs)
         held_out = chosen(hashes, rule.test, f"test {rule.seed}")

@@ -135,6 +135,7 @@ class CmaEs:
         generation: Candidates of the present generation.
         handed: How many of them were handed out.
         losses: Losses of those that were scored, in order.
+        converged: Whether the strategy's own stopping criteria held after the last generation.
     """
 
     vectors: VectorSpace
@@ -146,6 +147,7 @@ class CmaEs:
     generation: tuple[np.ndarray, ...] = ()
     handed: int = 0
     losses: tuple[float, ...] = ()
+    converged: bool = False
 
     @classmethod
     def start(
@@ -167,7 +169,7 @@ class CmaEs:
             covariance: `full`, `diagonal`, or `auto`: full up to [`FULL_COVARIANCE_LIMIT`][] dimensions.
 
         Raises:
-            ValueError: If there are fewer than two dimensions.
+            ValueError: If there are fewer than two dimensions, or two candidates in a generation.
         """
         cma = _library()
         dimensions = len(vectors.start)
@@ -176,9 +178,12 @@ class CmaEs:
                 f"CMA-ES needs at least 2 dimensions, but there is {dimensions}: the seeds have one layer. "
                 "Use the brute-force search, which walks that one weight."
             )
+        if population is not None and population < 2:
+            raise ValueError(f"CMA-ES needs at least 2 candidates per generation, but `population` is {population}.")
         normals = [keyed_generator(seed, "cma-es", 0)]
         options: dict[str, Any] = {
             "verbose": -9,
+            "signals_filename": "",  # else it obeys a file of that name in the working directory
             "seed": np.nan,  # neither seed nor read numpy's global generator
             "randn": lambda *shape: normals[0].standard_normal(shape),
             "CMA_diagonal": uses_diagonal(dimensions, covariance),
@@ -198,7 +203,7 @@ class CmaEs:
     @property
     def exhausted(self) -> bool:
         """Whether the strategy has converged: its own stopping criteria hold at the end of a generation."""
-        return not self.generation and self.asked > len(self.vectors.space.seeds) and bool(self.engine.stop())
+        return self.converged and not self.generation
 
     def ask(self, n: int = 1) -> tuple[CmaEs, list[Proposal]]:
         """The next `n` candidates, fewer at the end of a generation."""
@@ -225,7 +230,8 @@ class CmaEs:
                 losses.append(1.0 - float(weighted_mean(row.scores, best.weights)))
         if losses and len(losses) == len(self.generation):
             self.engine.tell(list(self.generation), losses)
-            return replace(self, best=best, generation=(), handed=0, losses=())
+            stop = bool(self.engine.stop())  # asked once a generation: the engine counts how often it is
+            return replace(self, best=best, generation=(), handed=0, losses=(), converged=stop)
         return replace(self, best=best, losses=tuple(losses))
 
     def screen(self, proposal: Proposal) -> None:

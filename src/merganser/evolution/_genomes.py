@@ -116,7 +116,9 @@ class CombinationSpace:
                 f"Seed {broken[0]} ({digests[broken[0]]}) holds {seeds[broken[0], position]} at position {position}. "
                 "A model with values that are not finite cannot be merged; leave it out."
             )
-        self._values, self._rule, self._angles = seeds, rule, angles
+        self._values = seeds
+        self._rule: Rule = rule
+        self._angles: Angles = angles
         self.size = seeds.shape[1]
         self.gram = Gram.of(seeds)
         self.seeds = tuple(Combination.seed(tuple(digests), k, self.size) for k in range(len(digests)))

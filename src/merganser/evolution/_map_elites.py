@@ -96,9 +96,12 @@ class MapElites:
         return low, high
 
     def ask(self, n: int = 1) -> tuple[MapElites, list[Proposal]]:
-        """The next `n` children of the present grid."""
-        proposals = [self._propose(index) for index in range(self.asked, self.asked + n)]
-        state = replace(self, asked=self.asked + n)
+        """The next `n` children of the present grid; only the seeds while it is empty."""
+        last = self.asked + n
+        if not self.cells:
+            last = max(self.asked, min(last, len(self.space.seeds)))
+        proposals = [self._propose(index) for index in range(self.asked, last)]
+        state = replace(self, asked=last)
         state.__dict__["members"] = self.members
         return state, proposals
 

@@ -32,7 +32,7 @@ from jaxtyping import Float
 from merganser.evolution._archive import Archive, ArchiveMember
 from merganser.evolution._genomes import Cross, Space
 from merganser.evolution._niches import Niches
-from merganser.evolution._random import KeyedUniforms
+from merganser.evolution._random import KeyedUniforms, two_of
 from merganser.evolution._rejection import NicheScreening, VisitingPlan, applies
 from merganser.evolution._search import Proposal, Row
 
@@ -117,9 +117,12 @@ class NaturalNiches:
         return False
 
     def ask(self, n: int = 1) -> tuple[NaturalNiches, list[Proposal]]:
-        """The next `n` children of the present archive."""
-        proposals = [self._propose(index) for index in range(self.asked, self.asked + n)]
-        return self._with(self.archive, self.asked + n), proposals
+        """The next `n` children of the present archive; only the first ones while it is empty."""
+        last = self.asked + n
+        if not self.members:
+            last = max(self.asked, min(last, len(self.space.seeds) + self.variation.warmup))
+        proposals = [self._propose(index) for index in range(self.asked, last)]
+        return self._with(self.archive, last), proposals
 
     def tell(self, proposals: Sequence[Proposal], rows: Sequence[Row]) -> NaturalNiches:
         """Insert the children that were scored in full; a rejected one leaves no trace."""
@@ -156,7 +159,7 @@ class NaturalNiches:
             return Proposal(index, seeds[index], "seed")
         u = self.uniforms(index).tolist()
         if index < len(seeds) + self.variation.warmup:
-            first, second = _two_of(len(seeds), u[0], u[1])
+            first, second = two_of(len(seeds), u[0], u[1])
             return self._child(index, "warm-up", (first, seeds[first]), (second, seeds[second]), u)
         return self._offspring(index, u)
 
@@ -185,9 +188,3 @@ class NaturalNiches:
             return Proposal(index, space.child(first[1], None, cross), kind, (first[0],), cross)
         cross = Cross(u[3], int(u[2] * space.size) if self.variation.split_point else 0, noise)
         return Proposal(index, space.child(first[1], second[1], cross), kind, (first[0], second[0]), cross)
-
-
-def _two_of(count: int, u: float, v: float) -> tuple[int, int]:
-    """Two different indices below `count`, drawn uniformly; twice the same one if there is only one."""
-    first = int(u * count)
-    return (first, (first + 1 + int(v * (count - 1))) % count) if count > 1 else (0, 0)

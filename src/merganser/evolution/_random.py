@@ -72,6 +72,18 @@ class KeyedUniforms:
         return self._chunk[child - first]
 
 
+def two_of(count: int, u: float, v: float) -> tuple[int, int]:
+    """Two different indices below `count`, drawn uniformly; twice the same one if there is only one.
+
+    Args:
+        count: Number of indices, at least 1.
+        u: A uniform number in [0, 1).
+        v: Another.
+    """
+    first = int(u * count)
+    return (first, (first + 1 + int(v * (count - 1))) % count) if count > 1 else (0, 0)
+
+
 class NormalTable:
     r"""Normal vectors for mutation: the sum of two windows into one table, $(T_{i:i+P} + T_{j:j+P})\,\sigma/\sqrt2$.
 

@@ -18,7 +18,6 @@ likely it is to be failed, for which the share of members that fail it stands.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -29,9 +28,12 @@ from merganser.evolution._niches import prices
 MARGIN = 1e-8
 """A bound must lie this far below zero: far above the rounding of the sums and the width of a tie."""
 
-FIRST_BLOCK = 0.04
-GROWTH = 1.6
-"""Sizes of the blocks in which samples are visited: the first as a fraction of all, then growing."""
+FIRST_BLOCK = 0.6
+GROWTH = 1.4
+"""A block ends at 0.6 times the number of samples after which a typical child is expected to be rejected, and
+every further one 1.4 times later: smaller blocks measure fewer samples, larger ones cost fewer calls."""
+
+SMALLEST_BLOCK = 24
 
 
 def applies(archive: Archive) -> bool:
@@ -39,21 +41,24 @@ def applies(archive: Archive) -> bool:
     return archive.full and (archive.niches.alpha <= 1 or archive.niches.binary)
 
 
-@lru_cache(maxsize=64)
-def blocks(samples: int) -> tuple[slice, ...]:
-    """Consecutive slices of the visiting order.
+def block_ends(expected: int, samples: int) -> tuple[int, ...]:
+    """Where the blocks of the visiting order end.
+
+    Args:
+        expected: Number of samples after which a typical child is rejected.
+        samples: Number of all samples.
 
     Examples:
-        >>> [s.stop for s in blocks(100)]
-        [16, 42, 84, 100]
+        >>> block_ends(100, 400)
+        (60, 84, 117, 164, 230, 400)
     """
-    size, begin, out = max(16, round(FIRST_BLOCK * samples)), 0, []
-    while begin < samples:
-        end = min(samples, begin + int(size))
-        end = samples if samples - end < size / 2 else end
-        out.append(slice(begin, end))
-        begin, size = end, size * GROWTH
-    return tuple(out)
+    ends: list[int] = []
+    reach = FIRST_BLOCK * expected
+    while not ends or ends[-1] < samples:
+        end = max(int(reach), (ends[-1] if ends else 0) + SMALLEST_BLOCK)
+        reach = max(reach, end) * GROWTH
+        ends.append(samples if reach >= samples else end)
+    return tuple(ends)
 
 
 @dataclass(frozen=True)
@@ -65,29 +70,36 @@ class VisitingPlan:
         order: Positions of the samples, the most decisive first.
         full_marks: $\\sum_j D_{ij}(1)$ for each incumbent.
         loss: $D_{ij}(1) - D_{ij}(0)$ in visiting order: what a failed sample costs the child.
-        blocks: The order, cut into blocks.
+        starts: Where each block of the order begins, and the number of samples at the end.
     """
 
     archive: Archive
     order: np.ndarray
     full_marks: Float[np.ndarray, " members"]
     loss: Float[np.ndarray, "members samples"]
-    blocks: tuple[np.ndarray, ...]
+    starts: tuple[int, ...]
 
     @classmethod
     def of(cls, archive: Archive) -> VisitingPlan:
         """The plan for one archive; worth keeping while the archive lasts."""
         one, nought = advantage(archive, 1.0), advantage(archive, 0.0)
-        loss = one - nought
+        loss, full_marks = one - nought, one.sum(axis=1)
         failed = 1.0 - archive.demand / len(archive.members)
         order = np.argsort(-(loss.mean(axis=0) * (failed + 1.0 / len(archive.members))), kind="stable")
-        return cls(
-            archive,
-            order,
-            one.sum(axis=1),
-            np.ascontiguousarray(loss[:, order]),
-            tuple(order[block] for block in blocks(len(order))),
-        )
+        loss = loss.take(order, axis=1)
+        expected = _expected_end(full_marks, loss, failed[order])
+        return cls(archive, order, full_marks, loss, (0, *block_ends(expected, len(order))))
+
+
+def _expected_end(
+    full_marks: Float[np.ndarray, " members"],
+    loss: Float[np.ndarray, "members samples"],
+    failed: Float[np.ndarray, " samples"],
+) -> int:
+    """Number of samples after which a child that fails as often as the members do would be rejected."""
+    bound = (full_marks[:, None] - np.cumsum(loss * failed, axis=1)).max(axis=0)
+    rejected = bound < 0
+    return int(rejected.argmax()) + 1 if rejected.any() else len(failed)
 
 
 def advantage(
@@ -115,9 +127,10 @@ class NicheScreening:
 
     def next_samples(self) -> np.ndarray | None:
         """Positions of the next block; None once the child is rejected or all samples are known."""
-        if self._block == len(self._plan.blocks) or self.rejected:
+        starts, block = self._plan.starts, self._block
+        if block + 1 == len(starts) or self.rejected:
             return None
-        return self._plan.blocks[self._block]
+        return self._plan.order[starts[block] : starts[block + 1]]
 
     @property
     def rejected(self) -> bool:
@@ -126,11 +139,12 @@ class NicheScreening:
 
     def record(self, scores: Float[np.ndarray, " samples"]) -> None:
         """Lower the bound by what the block's scores fell short of full marks."""
-        plan, block = self._plan, blocks(len(self._plan.order))[self._block]
+        plan = self._plan
+        block = slice(plan.starts[self._block], plan.starts[self._block + 1])
         if plan.archive.niches.binary:
             self._bound = self._bound - plan.loss[:, block] @ (1.0 - scores)
         else:
-            samples = plan.blocks[self._block]
+            samples = plan.order[block]
             short = advantage(plan.archive, 1.0, samples) - advantage(plan.archive, scores, samples)
             self._bound = self._bound - short.sum(axis=1)
         self._block += 1

@@ -2,7 +2,7 @@
 
 | search | candidate |
 | --- | --- |
-| [`RandomSearch`][] | two random seeds, random weight and split point; from scratch a random vector |
+| [`RandomSearch`][] | two different seeds, random weight and split point; from scratch a random vector |
 | [`BruteForce`][] | plain SLERP of two seeds, the weight on an even grid over [0, 1] |
 """
 
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from merganser.evolution._archive import ArchiveMember
 from merganser.evolution._best import Best
 from merganser.evolution._genomes import Cross, DenseSpace, Space, dense_genome, random_start
-from merganser.evolution._random import KeyedUniforms
+from merganser.evolution._random import KeyedUniforms, two_of
 from merganser.evolution._search import Proposal, Row
 
 
@@ -76,7 +76,7 @@ class RandomSearch:
             vector = random_start(self.seed, index, self.space.size)
             return Proposal(index, dense_genome(vector), "sample")
         u = self.uniforms(index).tolist()
-        first, second = int(u[0] * len(seeds)), int(u[1] * len(seeds))
+        first, second = two_of(len(seeds), u[0], u[1])
         cross = Cross(u[3], int(u[2] * self.space.size))
         child = self.space.child(seeds[first], seeds[second], cross)
         return Proposal(index, child, "sample", (first, second), cross)

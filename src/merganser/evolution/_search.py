@@ -66,7 +66,8 @@ class Row:
     @property
     def mean(self) -> float:
         """Mean score over what was measured."""
-        return float(self.scores.mean() if self.measured is None else self.scores[self.measured].mean())
+        count = self.scores.size if self.measured is None else np.count_nonzero(self.measured)
+        return float(self.scores.sum()) / max(count, 1)
 
 
 class Screening(Protocol):
@@ -104,7 +105,10 @@ class Search(Protocol):
     """A search as a value."""
 
     def ask(self, n: int = 1) -> tuple[Self, list[Proposal]]:
-        """The next `n` children, and the state that has handed them out."""
+        """The next `n` children, and the state that has handed them out.
+
+        Fewer, or none, where others must be told first, and at the end.
+        """
         ...
 
     def tell(self, proposals: Sequence[Proposal], rows: Sequence[Row]) -> Self:

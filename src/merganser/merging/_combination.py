@@ -62,7 +62,7 @@ class Combination:
     coefficients: Float[np.ndarray, "segments seeds"]
 
     def __post_init__(self) -> None:
-        breaks = np.array(self.breaks, dtype="<i8")
+        breaks = np.array(self.breaks).astype("<i8", casting="same_kind")
         coefficients = np.array(self.coefficients, dtype="<f8", ndmin=2)
         _check(self.seeds, breaks, coefficients)
         new = np.ones(len(coefficients), dtype=bool)
@@ -154,6 +154,8 @@ def _check(seeds: Sequence[str], breaks: np.ndarray, coefficients: np.ndarray) -
             f"{len(breaks) - 1} segments of {len(seeds)} seeds need coefficients of shape "
             f"{(len(breaks) - 1, len(seeds))}, but they have {coefficients.shape}."
         )
+    if not seeds:
+        raise ValueError("A combination needs at least one seed, but names none.")
     if not np.isfinite(coefficients).all():
         segment = int(np.argwhere(~np.isfinite(coefficients))[0][0])
         raise ValueError(f"Coefficients must be finite, but segment {segment} has {coefficients[segment].tolist()}.")

@@ -1,14 +1,14 @@
 r"""Multilayer perceptrons, read off a checkpoint: $h_{l+1} = \mathrm{relu}(h_l W_l + b_l)$, no activation at the end.
 
 Every floating tensor must belong to the chain: matrices in flat order, each with an optional bias after it.
-Both layouts are read: (in, out), as in JAX and in the paper's code, and (out, in), as in `torch.nn.Linear`;
-square matrices are taken as `torch.nn.Linear` has them.
+Both layouts are read: (in, out), as in JAX and in the paper's code, and (out, in), as in `torch.nn.Linear`.
+Square matrices are taken as the others of the network are; if all are square, as in `torch.nn.Linear`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -52,6 +52,8 @@ class Perceptron:
             ValueError: If the tensors do not form a chain of layers that begins with `features` inputs.
         """
         layout, spans = checkpoint.layout, checkpoint.layout.spans()
+        if not layout.names:
+            raise ValueError(f"{checkpoint.source} holds no floating tensors, so there is no network in it.")
         layers: list[_Layer] = []
         width, pending = features, list(layout.names)
         while pending:
@@ -65,9 +67,7 @@ class Perceptron:
             if pending and checkpoint.spec(pending[0]).shape == (width,):
                 bias = slice(*spans[pending.pop(0)])
             layers.append(_Layer(slice(*spans[name]), (shape[0], shape[1]), transposed, bias))
-        if not layers:
-            raise ValueError(f"{checkpoint!r} holds no floating tensors, so there is no network in it.")
-        return cls(tuple(layers), layout.size)
+        return cls(_with_one_layout(layers), layout.size)
 
     @property
     def outputs(self) -> int:
@@ -131,6 +131,14 @@ def perceptron_size(widths: tuple[int, ...]) -> int:
         19210
     """
     return sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True))
+
+
+def _with_one_layout(layers: list[_Layer]) -> tuple[_Layer, ...]:
+    """The layers, square ones as the others are: a square matrix does not show its layout."""
+    rectangles = {layer.transposed for layer in layers if layer.shape[0] != layer.shape[1]}
+    if rectangles != {False}:
+        return tuple(layers)
+    return tuple(replace(layer, transposed=False) for layer in layers)
 
 
 def _broken_chain(checkpoint: Checkpoint, name: str, shape: tuple[int, ...], width: int) -> str:

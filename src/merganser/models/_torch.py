@@ -26,14 +26,17 @@ class TorchModel:
     def __init__(self, module: nn.Module) -> None:
         import torch
 
-        layout = Checkpoint.from_module(module).layout
+        checkpoint = Checkpoint.from_module(module)
+        layout = checkpoint.layout
         self._module, self.size = module.eval().requires_grad_(False), layout.size
         self._flat = torch.empty(layout.size, dtype=torch.float32)
-        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        tensors = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers())}
         for name, (begin, end) in layout.spans().items():
             view = self._flat[begin:end].view(tensors[name].shape)
             view.copy_(tensors[name].data)
             tensors[name].data = view
+        for name, original in checkpoint.tied.items():
+            tensors[name].data = tensors[original].data
 
     def write(self, parameters: Float32[np.ndarray, " positions"]) -> None:
         """Copy these parameters into the module."""

@@ -235,11 +235,11 @@ def _given_parents(
     for i, model in enumerate(models):
         if isinstance(model, str | Path):
             parents += open_parents([model])
-        elif isinstance(model, Checkpoint):
-            parents.append(Parent(f"model {i}", model))
         else:
-            parents.append(Parent(f"model {i}", Checkpoint.from_module(model)))
-            module = module if module is not None else model
+            given = model if isinstance(model, Checkpoint) else Checkpoint.from_module(model)
+            source = given.source if given.path is not None else f"model {i}"
+            parents.append(Parent(f"model {i}", dataclasses.replace(given, source=source)))
+            module = model if module is None and not isinstance(model, Checkpoint) else module
     return parents, module
 
 

@@ -66,7 +66,7 @@ class Evolution:
     def step(self) -> None:
         """One child: propose, score, tell, note."""
         asked, (proposal,) = self.search.ask(1)
-        row, measured = self._score(proposal)
+        row, measured = self._score(asked, proposal)
         told = asked.tell([proposal], [row])
         accepted = told.members is not asked.members
         self.journal.add_child(
@@ -140,7 +140,7 @@ class Evolution:
         except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
             return Row(np.zeros(len(ids)), failed=_reason(error))
 
-    def _score(self, proposal: Proposal) -> tuple[Row, int]:
+    def _score(self, search: Search, proposal: Proposal) -> tuple[Row, int]:
         """Score a child as far as its fate demands; also how many samples that took."""
         known = None
         if not self.plan.space.mutates:
@@ -148,13 +148,13 @@ class Evolution:
         try:
             if known is None:
                 self.plan.model.write(self.plan.space.flat(proposal.genome))
-                return self._visit(proposal)
-            return self._visit_knowing(proposal, known)
+                return self._visit(search, proposal)
+            return self._visit_knowing(search, proposal, known)
         except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
             return Row(np.zeros(len(self._ids)), failed=_reason(error)), 0
 
-    def _visit(self, proposal: Proposal) -> tuple[Row, int]:
-        screening = self.search.screen(proposal)
+    def _visit(self, search: Search, proposal: Proposal) -> tuple[Row, int]:
+        screening = search.screen(proposal)
         if screening is None:
             return Row(_checked_scores(self.task, self.plan.model, self._ids)), len(self._ids)
         scores, count = np.zeros(len(self._ids)), 0
@@ -170,14 +170,14 @@ class Evolution:
         measured[np.concatenate(visited)] = True
         return Row(scores, measured), count
 
-    def _visit_knowing(self, proposal: Proposal, known: Row) -> tuple[Row, int]:
+    def _visit_knowing(self, search: Search, proposal: Proposal, known: Row) -> tuple[Row, int]:
         """The same for a recipe that was scored before: only what is still unknown is measured."""
         if known.complete:
             return known, 0
         assert known.measured is not None
         self.plan.model.write(self.plan.space.flat(proposal.genome))
         scores, measured, count = known.scores.copy(), known.measured.copy(), 0
-        screening = self.search.screen(proposal)
+        screening = search.screen(proposal)
         blocks = iter([self._ids]) if screening is None else iter(screening.next_samples, None)
         for ids in blocks:
             new = ids[~measured[ids]]

@@ -134,8 +134,8 @@ def make_plan(
     if parents is None:
         parents = _make_parents(settings, splits, module)
     check_aligned([p.checkpoint for p in parents])
-    space = _space(settings, parents)
     model = _live(parents[0].checkpoint, splits, module)
+    space = _space(settings, parents)
     search = _search(settings, space, splits.search, weights, parents[0].checkpoint)
     return Plan(settings, splits, weights, tuple(parents), space, model, search)
 

@@ -1,0 +1,237 @@
+"""The facts of a run, read from its journal: what every section of a report starts from.
+
+A run may be going on while it is read. Final figures are read first and the event log after the list of
+members, so whatever is named was written before.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from merganser.evaluation import Interval
+from merganser.run import Child, EvolveSettings, Journal, ModelScores, Progress, RunDirectory, parse_settings
+
+
+class SplitInfo(NamedTuple):
+    """One split of the task's data."""
+
+    digest: str
+    name: str
+    split: str
+    samples: int
+    binary: bool
+
+
+class Failure(NamedTuple):
+    """Why candidates failed, and how many did for this reason."""
+
+    reason: str
+    candidates: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a run is and what it found.
+
+    Attributes:
+        path: The run directory.
+        settings: What it was asked to do.
+        created: When it began, ISO 8601.
+        version: The release that began it.
+        seconds: Time spent so far, over all sittings.
+        size: Number of parameters of each model.
+        layers: Name and first flat position of each layer.
+        dropped: Samples left out because a later split holds the same content.
+        splits: The task's splits, the search split first.
+        digests: Digest of each parent's checkpoint.
+        parents: What each parent scored.
+        winner: What the winner scored; None while the run is not finished.
+        gain: Winner minus the best parent on the test samples; None without a test or a winner.
+        leader: Index of the winner, or of the best member while there is none; None without members.
+        members: Indices of the candidates that the search holds now.
+        progress: The progress curve.
+        events: The candidates that became a member at some time, and the seeds, by index.
+        evaluations: Candidates scored.
+        measured: Sample evaluations made.
+        failures: Reasons of failures, the most frequent first.
+    """
+
+    path: Path
+    settings: EvolveSettings
+    created: str
+    version: str
+    seconds: float
+    size: int
+    layers: tuple[tuple[str, int], ...]
+    dropped: int
+    splits: tuple[SplitInfo, ...]
+    digests: tuple[str, ...]
+    parents: tuple[ModelScores, ...]
+    winner: ModelScores | None
+    gain: Interval | None
+    leader: int | None
+    members: tuple[int, ...]
+    progress: tuple[Progress, ...]
+    events: dict[int, Child]
+    evaluations: int
+    measured: int
+    failures: tuple[Failure, ...]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.winner is not None
+
+    @property
+    def search(self) -> SplitInfo:
+        """The split that the search sees."""
+        return self.splits[0]
+
+    @property
+    def saved(self) -> int:
+        """Sample evaluations that scoring every candidate in full would have cost on top."""
+        return self.evaluations * self.search.samples - self.measured
+
+    @property
+    def best_parent(self) -> ModelScores:
+        """The parent that would have been chosen as the winner was."""
+        return max(self.parents, key=lambda p: (p.validation or 0.0, p.search))
+
+    @property
+    def overfit(self) -> float | None:
+        """Search minus validation score, of the winner or of the best member so far; None without validation."""
+        if self.winner is not None:
+            best, held_out = self.winner.search, self.winner.validation
+        elif self.progress:
+            best, held_out = self.progress[-1].best, self.progress[-1].validation
+        else:
+            return None
+        return None if held_out is None else best - held_out
+
+    def split(self, name: str) -> SplitInfo | None:
+        """The split of this name; None if the run has none."""
+        return next((s for s in self.splits if s.split == name), None)
+
+    def layer_of(self, position: int) -> str | None:
+        """Name of the layer that holds a flat position."""
+        return next((name for name, start in reversed(self.layers) if start <= position), None)
+
+
+def run_info(run: str | Path) -> RunInfo:
+    """Read the facts of a run, finished or not.
+
+    Args:
+        run: The run directory.
+
+    Raises:
+        RunError: If it is no run directory, or one of another schema.
+    """
+    directory = RunDirectory(Path(run))
+    with directory.journal() as journal:
+        outcome: dict[str, Any] = journal.results().get("outcome") or {}
+        meta = journal.meta()
+        splits = _splits(directory.journal_path)
+        log = _Log.of(journal.children())
+        progress = tuple(journal.progress())
+        # a finished run that was extended and stopped again still holds the outcome of its first end
+        if outcome.get("evaluations") != log.count or outcome.get("winner") is None:
+            outcome = {}
+        names = tuple(entry["name"] for entry in meta["parents"])
+        parents = _parents_of(outcome) if outcome else _parents_so_far(journal, log, splits, names)
+    winner = _winner(outcome) if outcome else None
+    members = tuple(meta.get("members", ()))
+    return RunInfo(
+        path=directory.path,
+        settings=parse_settings(meta["settings"], str(directory.path)),
+        created=meta["created"],
+        version=meta["version"],
+        seconds=outcome.get("seconds", meta.get("seconds", 0.0)),
+        size=meta["size"],
+        layers=tuple((name, start) for name, start in meta["layers"]),
+        dropped=meta["dropped"],
+        splits=splits,
+        digests=tuple(entry["digest"] for entry in meta["parents"]),
+        parents=parents,
+        winner=winner,
+        gain=None if not outcome.get("gain") else Interval(**outcome["gain"]),
+        leader=_leader(log.events, members, winner),
+        members=members,
+        progress=progress,
+        events=log.events,
+        evaluations=log.count,
+        measured=log.measured,
+        failures=tuple(Failure(*pair) for pair in log.reasons.most_common()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """One pass over the event log; candidates that were turned down leave only their counts."""
+
+    events: dict[int, Child]
+    count: int
+    measured: int
+    reasons: Counter[str]
+
+    @classmethod
+    def of(cls, children: Iterable[Child]) -> _Log:
+        events: dict[int, Child] = {}
+        reasons: Counter[str] = Counter()
+        count = measured = 0
+        for child in children:
+            count, measured = count + 1, measured + child.measured
+            if child.failed is not None:
+                reasons[child.failed] += 1
+            if child.accepted or child.kind == "seed":
+                events[child.index] = child
+        return cls(events, count, measured, reasons)
+
+
+def _splits(path: Path) -> tuple[SplitInfo, ...]:
+    """The journal's table of tasks, in the order the run was given them: the search split first."""
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT digest, name, split, samples, binary FROM tasks ORDER BY id").fetchall()
+    return tuple(
+        SplitInfo(digest, name, split, samples, bool(binary)) for digest, name, split, samples, binary in rows
+    )
+
+
+def _winner(outcome: dict[str, Any]) -> ModelScores:
+    test = None if outcome["test"] is None else Interval(**outcome["test"])
+    return ModelScores("winner", outcome["winner"], outcome["search"], outcome["validation"], test)
+
+
+def _parents_of(outcome: dict[str, Any]) -> tuple[ModelScores, ...]:
+    return tuple(
+        ModelScores(**{**entry, "test": None if entry["test"] is None else Interval(**entry["test"])})
+        for entry in outcome["parents"]
+    )
+
+
+def _parents_so_far(
+    journal: Journal, log: _Log, splits: tuple[SplitInfo, ...], names: tuple[str, ...]
+) -> tuple[ModelScores, ...]:
+    """What is known of the parents before the end: they are the first candidates."""
+    known = [(name, log.events[k]) for k, name in enumerate(names) if k in log.events]
+    held_out = next((s for s in splits if s.split == "validation"), None)
+    parents = []
+    for name, seed in known:
+        row = None if held_out is None else journal.row(seed.recipe, held_out.digest, held_out.samples)
+        validation = None if row is None else row.mean
+        parents.append(ModelScores(name, seed.recipe, seed.score, validation, None, seed.failed))
+    return tuple(parents)
+
+
+def _leader(events: dict[int, Child], members: tuple[int, ...], winner: ModelScores | None) -> int | None:
+    """Index of the winner among the members; while there is none, of the one with the best search score."""
+    if winner is not None:
+        same = [i for i in members if i in events and events[i].recipe == winner.digest]
+        if same:
+            return same[0]
+    return max((i for i in members if i in events), key=lambda i: events[i].score, default=None)

@@ -1,0 +1,95 @@
+"""Inner products from prefix sums, whatever the block, and angles where float32 would lose them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from merganser.merging import Combination, Gram, _gram, combine_flat
+
+BLOCKS = (1, 2, 3, 7, 16, 40, 1000)
+
+
+def seeds(seed, count=3, size=40):
+    return np.random.default_rng(seed).standard_normal((count, size))
+
+
+def breaks_within(size):
+    return st.lists(st.integers(0, size), min_size=2, max_size=9, unique=True).map(sorted).map(np.array)
+
+
+@given(st.integers(0, 10**6), breaks_within(40), st.sampled_from(BLOCKS))
+def test_every_block_gives_the_products_of_every_segment(seed, breaks, block):
+    values = seeds(seed)
+    expected = [values[:, a:b] @ values[:, a:b].T for a, b in zip(breaks[:-1], breaks[1:], strict=True)]
+    np.testing.assert_allclose(Gram.of(values, block).segments(breaks), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("pieces", [1, 5, 13])
+def test_the_first_pass_gives_the_same_however_it_is_cut(monkeypatch, pieces):
+    values = seeds(1, size=97)
+    monkeypatch.setattr(_gram, "_PASS", pieces)
+    for block in (1, 4, 10):
+        gram = Gram.of(values, block)
+        np.testing.assert_allclose(gram.segments(np.array([0, 97]))[0], values @ values.T)
+        np.testing.assert_allclose(gram.segments(np.array([33, 41]))[0], values[:, 33:41] @ values[:, 33:41].T)
+
+
+def test_a_break_inside_a_block_is_read_once():
+    values, reads = seeds(2, count=1), []
+
+    def read(begin, end):
+        reads.append((begin, end))
+        return values[0, begin:end]
+
+    gram = Gram([read], 40, block=16)
+    reads.clear()
+    for _ in range(3):
+        gram.segments(np.array([0, 16, 21, 40]))
+    assert reads == [(16, 21)]
+
+
+def test_small_models_store_every_position_and_large_ones_every_64ki():
+    assert Gram.of(np.ones((1, 10))).block == 1
+    assert Gram.of(np.ones((1, 1_000_001), dtype=np.float32)).block == 65536
+
+
+@given(st.integers(0, 10**6), st.integers(0, 40), st.integers(0, 40), st.sampled_from(BLOCKS))
+def test_the_angle_of_descendants_is_that_of_their_vectors(seed, begin, end, block):
+    values, generator = seeds(seed), np.random.default_rng(seed + 1)
+    gram = Gram.of(values, block)
+    a, b = (
+        Combination(("x", "y", "z"), [0, cut, 40], generator.standard_normal((2, 3)))
+        for cut in generator.integers(1, 40, 2)
+    )
+    angle = gram.angle(a, b, begin, end)
+    if begin >= end:
+        assert angle is None
+        return
+    x, y = (combine_flat(c, values)[begin:end] for c in (a, b))
+    assert np.cos(angle) == pytest.approx(x @ y / np.sqrt((x @ x) * (y @ y)), abs=1e-10)
+
+
+@pytest.mark.parametrize("block", [1, 64, None])
+@pytest.mark.parametrize("noise", [1e-2, 1e-3, 1e-4])
+def test_near_parallel_fine_tunes_keep_their_angle(noise, block):
+    generator = np.random.default_rng(3)
+    base = generator.standard_normal(20_000)
+    values = (base + noise * generator.standard_normal((2, 20_000))).astype(np.float32)
+    first, second = (Combination.seed(("a", "b"), k, 20_000) for k in range(2))
+    x, y = values.astype(np.float64)
+    # the angle by a formula that is exact for small angles: 2 atan2(|x/|x| - y/|y||, |x/|x| + y/|y||)
+    u, v = x / np.linalg.norm(x), y / np.linalg.norm(y)
+    exact = 2 * np.arctan2(np.linalg.norm(u - v), np.linalg.norm(u + v))
+    assert np.cos(exact) > 0.9998
+    assert Gram.of(values, block).angle(first, second) == pytest.approx(exact, rel=1e-5)
+
+
+def test_an_angle_with_nothing_is_none():
+    values = np.array([[0.0, 0, 0, 1], [1, 2, 3, 4]])
+    gram = Gram.of(values)
+    first, second = (Combination.seed(("a", "b"), k, 4) for k in range(2))
+    assert gram.angle(first, second, 0, 3) is None
+    assert gram.angle(second, first, 0, 3) is None
+    assert gram.angle(first, second, 2, 2) is None
+    assert gram.angle(first, second) is not None
