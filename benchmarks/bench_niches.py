@@ -46,7 +46,9 @@ def run_ours(evaluations: int, early_rejection: bool, seed: int, run: str) -> di
     if not early_rejection:
         _time_search(spent)
     began = time.process_time()
-    outcome = evolve("scratch", "digits", search=search, budget=evaluations, seed=seed, splits="paper", run=run)
+    outcome = evolve(
+        "scratch", "digits", search=search, budget=evaluations, seed=seed, splits="paper", run=run
+    )
     seconds = time.process_time() - began
     total = outcome.samples_measured + outcome.samples_saved
     assert outcome.winner is not None
@@ -93,12 +95,17 @@ def rival(evaluations: int, path: str, python: str) -> Usage:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "results").mkdir()  # it writes there at the end and does not make it
         flags = ["--method", "natural_niches", "--runs", "1", "--total_forward_passes", str(evaluations)]
-        return measure([python, str(Path(path).resolve() / "main.py"), *flags, "--store_train_results"], cwd=folder)
+        return measure(
+            [python, str(Path(path).resolve() / "main.py"), *flags, "--store_train_results"], cwd=folder
+        )
 
 
 def case(evaluations: int, *, early_rejection: bool, repeats: int) -> None:
     """One line: several of our runs around one of the rival's."""
-    path, python = os.environ.get("RIVAL_NATURAL_NICHES"), os.environ.get("RIVAL_NATURAL_NICHES_PYTHON", sys.executable)
+    path, python = (
+        os.environ.get("RIVAL_NATURAL_NICHES"),
+        os.environ.get("RIVAL_NATURAL_NICHES_PYTHON", sys.executable),
+    )
     runs = [ours(evaluations, early_rejection=early_rejection, seed=k) for k in range(repeats)]
     theirs = rival(evaluations, path, python) if path and early_rejection else None
     runs += [ours(evaluations, early_rejection=early_rejection, seed=repeats)]
@@ -137,7 +144,9 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[20_000, 50_000])
-    parser.add_argument("--repeats", type=int, default=2, help="our runs before the rival's; one more follows it")
+    parser.add_argument(
+        "--repeats", type=int, default=2, help="our runs before the rival's; one more follows it"
+    )
     options = parser.parse_args()
     for evaluations in options.evaluations:
         case(evaluations, early_rejection=True, repeats=options.repeats)

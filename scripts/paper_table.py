@@ -63,7 +63,13 @@ def run_all(start: str, folder: Path) -> None:
                 outcome = resume(path)
             else:
                 outcome = evolve(
-                    start, "digits", search=METHODS[method], budget=budget, splits="paper", seed=seed, run=path
+                    start,
+                    "digits",
+                    search=METHODS[method],
+                    budget=budget,
+                    splits="paper",
+                    seed=seed,
+                    run=path,
                 )
             assert outcome.winner is not None
             assert outcome.winner.test is not None
@@ -75,10 +81,14 @@ def show(folder: Path) -> None:
     finished = {Path(s.run).name for s in list_runs(folder) if s.state == "finished"}
     for start, (budget, _, methods) in SETTINGS.items():
         print(f"\n{start}, {budget:,} evaluations\n")
-        print("| method | seeds | test % mean (sd) | min to max | search % | coverage at 5,000 | entropy at 5,000 | paper % |")
+        columns = ["method", "seeds", "test % mean (sd)", "min to max", "search %"]
+        columns += ["coverage at 5,000", "entropy at 5,000", "paper %"]
+        print(f"| {' | '.join(columns)} |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- |")
         for method in methods:
-            runs = [n for n in sorted(finished) if n.rsplit("-", 1)[0] == f"{start}-{method.replace(' ', '_')}"]
+            runs = [
+                n for n in sorted(finished) if n.rsplit("-", 1)[0] == f"{start}-{method.replace(' ', '_')}"
+            ]
             if runs:
                 print(_line(method, [folder / n for n in runs], PAPER[start].get(method)))
 

@@ -51,7 +51,9 @@ def test_a_room_imports_only_from_floors_below_and_through_the_face(file):
     for module, names in imports_of(file):
         parts = module.split(".")
         if parts[0] != "merganser" or len(parts) == 1:
-            assert not (parts == ["merganser"] and set(names) & set(FLOORS)), f"{file}: import the room's names instead"
+            assert not (parts == ["merganser"] and set(names) & set(FLOORS)), (
+                f"{file}: import the room's names instead"
+            )
             continue
         other = parts[1]
         if other == room or other.startswith("_"):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from merganser.report import write_report
     from merganser.run import Outcome, evolve, resume
     from merganser.weights import Checkpoint, save
-    from merganser.weights import open_checkpoint as open
+    from merganser.weights import open_checkpoint as open  # noqa: A004
 
 _HOMES = {
     "Checkpoint": ("weights", "Checkpoint"),

@@ -14,9 +14,11 @@ def member(index, scores):
     return ArchiveMember(index, f"genome {index}", np.asarray(scores, dtype=np.float64))
 
 
-def filled(rows, niches=Niches(), weights=None, capacity=None):  # noqa: B008
+def filled(rows, niches=Niches(), weights=None, capacity=None):
     rows = np.asarray(rows, dtype=np.float64)
-    archive = Archive.empty(capacity or len(rows), np.ones(rows.shape[1]) if weights is None else weights, niches)
+    archive = Archive.empty(
+        capacity or len(rows), np.ones(rows.shape[1]) if weights is None else weights, niches
+    )
     for i, row in enumerate(rows):
         archive = archive.insert(member(i, row))
     return archive
@@ -104,7 +106,12 @@ def test_the_child_counts_in_the_demand():
     rows = [[1, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, 1, 1, 1, 0, 0], [0, 1, 1, 0, 1, 0]]
     archive, child = filled(rows), [1, 0, 0, 0, 0, 1]
     assert archive.fitness.argmin() == 1  # among themselves 2/3 of slot 1 is the least ...
-    assert [m.index for m in archive.insert(member(9, child)).members] == [9, 1, 2, 3]  # ... with the child 1/2
+    assert [m.index for m in archive.insert(member(9, child)).members] == [
+        9,
+        1,
+        2,
+        3,
+    ]  # ... with the child 1/2
 
 
 def test_an_archive_is_a_value():

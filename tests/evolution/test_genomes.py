@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merganser.evolution import CombinationSpace, Cross, DenseSpace, Genome, angle_between, dense_genome, random_start
-from merganser.evolution import _genomes
+from merganser.evolution import (
+    CombinationSpace,
+    Cross,
+    DenseSpace,
+    Genome,
+    _genomes,
+    angle_between,
+    dense_genome,
+    random_start,
+)
 from merganser.merging import combine_flat
 
 SIZE = 30
@@ -38,7 +46,9 @@ def child_of(a, b, w, split, rule, angles):
         left, right = factors(w, a, b), factors(1 - w, a, b)
     else:
         left, right = factors(w, a[:split], b[:split]), factors(1 - w, a[split:], b[split:])
-    return np.concatenate([left[0] * a[:split] + left[1] * b[:split], right[0] * a[split:] + right[1] * b[split:]])
+    return np.concatenate(
+        [left[0] * a[:split] + left[1] * b[:split], right[0] * a[split:] + right[1] * b[split:]]
+    )
 
 
 @pytest.mark.parametrize(("rule", "angles"), [("linear", "whole"), ("slerp", "whole"), ("slerp", "sides")])
@@ -83,7 +93,9 @@ def test_parents_are_never_changed():
 
 
 def test_a_digest_names_the_ancestry_and_every_number_in_it():
-    def digest(seed=0, sigma=0.01, rule="slerp", angles="whole", w=0.3, split=7, noise=(0.1, 0.2), swap=False):
+    def digest(
+        seed=0, sigma=0.01, rule="slerp", angles="whole", w=0.3, split=7, noise=(0.1, 0.2), swap=False
+    ):
         space = DenseSpace(seed, SIZE, starts=starts(1), sigma=sigma, rule=rule, angles=angles)
         first, second = space.seeds[::-1] if swap else space.seeds
         return space.child(first, second, Cross(w, split, noise)).digest

@@ -45,7 +45,10 @@ def test_attraction_is_the_papers_equation_4(seed, n, m, alpha, binary):
     price = prices(s.sum(axis=0), capacities(s, niches), niches)
     for a in range(n):
         expected = [
-            sum(paper_price(s, j, alpha, 0.0, 1.0, binary=binary) * max(s[b][j] - s[a][j], 0) for j in range(m))
+            sum(
+                paper_price(s, j, alpha, 0.0, 1.0, binary=binary) * max(s[b][j] - s[a][j], 0)
+                for j in range(m)
+            )
             for b in range(n)
         ]
         np.testing.assert_allclose(attraction(s, a, price), expected, rtol=1e-12)

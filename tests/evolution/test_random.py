@@ -49,14 +49,19 @@ def test_the_numbers_are_uniform_and_uncorrelated():
 def test_a_generator_is_the_same_in_every_process():
     code = "from merganser.evolution import keyed_generator as g; print(g(5, 'start', 2).integers(1 << 60))"
     runs = {
-        subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": h}, capture_output=True, text=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": h}, capture_output=True, text=True
+        ).stdout
         for h in ("1", "2")
     }
     assert runs == {f"{keyed_generator(5, 'start', 2).integers(1 << 60)}\n"}
 
 
 def test_keys_that_look_alike_are_different():
-    draws = {float(keyed_generator(*key).random()) for key in [(1, "2"), (12,), ("a", "b"), ("ab",), (1, 2, 3), (1, 23)]}
+    draws = {
+        float(keyed_generator(*key).random())
+        for key in [(1, "2"), (12,), ("a", "b"), ("ab",), (1, 2, 3), (1, 23)]
+    }
     assert len(draws) == 6
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merganser.evolution import Archive, ArchiveMember, NaturalNiches, NicheScreening, Niches, Proposal
+from merganser.evolution import Archive, ArchiveMember, NaturalNiches, Niches, NicheScreening, Proposal
 from merganser.evolution._genomes import DenseSpace
 from merganser.evolution._rejection import VisitingPlan, advantage, applies, block_ends
 

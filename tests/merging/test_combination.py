@@ -17,9 +17,7 @@ def combinations(segments=st.integers(1, 6), coefficient=st.sampled_from([0.0, -
     def draw(draw):
         count = draw(segments)
         inner = draw(st.lists(st.integers(1, 29), min_size=count - 1, max_size=count - 1, unique=True))
-        rows = draw(
-            st.lists(st.lists(coefficient, min_size=2, max_size=2), min_size=count, max_size=count)
-        )
+        rows = draw(st.lists(st.lists(coefficient, min_size=2, max_size=2), min_size=count, max_size=count))
         return Combination(SEEDS, [0, *sorted(inner), 30], rows)
 
     return draw()
@@ -140,9 +138,7 @@ def test_shares_are_of_absolute_coefficients():
     assert c.shares().tolist() == [[0.5, 0.5], [0.75, 0.25], [0.0, 0.0]]
 
 
-@given(
-    combinations(), combinations(), st.integers(0, 30), st.lists(st.floats(-2, 2), min_size=4, max_size=4)
-)
+@given(combinations(), combinations(), st.integers(0, 30), st.lists(st.floats(-2, 2), min_size=4, max_size=4))
 def test_blending_is_the_weighted_sum_at_every_position(first, second, split, w):
     child = blend(first, second, (w[0], w[1]), (w[2], w[3]), split)
     a, b = by_position(first), by_position(second)

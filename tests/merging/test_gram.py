@@ -1,5 +1,7 @@
 """Inner products from prefix sums, whatever the block, and angles where float32 would lose them."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ def breaks_within(size):
 @given(st.integers(0, 10**6), breaks_within(40), st.sampled_from(BLOCKS))
 def test_every_block_gives_the_products_of_every_segment(seed, breaks, block):
     values = seeds(seed)
-    expected = [values[:, a:b] @ values[:, a:b].T for a, b in zip(breaks[:-1], breaks[1:], strict=True)]
+    expected = [values[:, a:b] @ values[:, a:b].T for a, b in itertools.pairwise(breaks)]
     np.testing.assert_allclose(Gram.of(values, block).segments(breaks), expected, atol=1e-12)
 
 
@@ -32,7 +34,9 @@ def test_the_first_pass_gives_the_same_however_it_is_cut(monkeypatch, pieces):
     for block in (1, 4, 10):
         gram = Gram.of(values, block)
         np.testing.assert_allclose(gram.segments(np.array([0, 97]))[0], values @ values.T)
-        np.testing.assert_allclose(gram.segments(np.array([33, 41]))[0], values[:, 33:41] @ values[:, 33:41].T)
+        np.testing.assert_allclose(
+            gram.segments(np.array([33, 41]))[0], values[:, 33:41] @ values[:, 33:41].T
+        )
 
 
 def test_a_break_inside_a_block_is_read_once():

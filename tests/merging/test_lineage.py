@@ -25,10 +25,10 @@ def on_vectors(a, b, weight, split, rule, angles):
     """Equation 2, step by step in float64."""
     sides = (slice(None, split), slice(split, None))
     spans = sides if angles == "sides" else (slice(None), slice(None))
-    left, right = (
-        weights(t, a[s], b[s], rule) for t, s in zip((weight, 1 - weight), spans, strict=True)
+    left, right = (weights(t, a[s], b[s], rule) for t, s in zip((weight, 1 - weight), spans, strict=True))
+    return np.concatenate(
+        [left[0] * a[:split] + left[1] * b[:split], right[0] * a[split:] + right[1] * b[split:]]
     )
-    return np.concatenate([left[0] * a[:split] + left[1] * b[:split], right[0] * a[split:] + right[1] * b[split:]])
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 4])

@@ -38,7 +38,9 @@ class Moody:
     name: str = "moody"
     digest: str = "0" * 32
     binary: bool = False
-    samples: Samples = field(default_factory=lambda: Samples(content_hashes([b"a", b"b", b"c"]), split="search"))
+    samples: Samples = field(
+        default_factory=lambda: Samples(content_hashes([b"a", b"b", b"c"]), split="search")
+    )
     calls: int = 0
 
     def score(self, model, ids):
@@ -106,7 +108,12 @@ def test_if_no_parent_can_be_scored_the_run_stops_and_says_why(tmp_path):
 def test_one_seed_equal_seeds_and_zero_seeds_are_no_trouble(tmp_path):
     zero = Checkpoint.from_tensors(perceptron_tensors(np.zeros(perceptron_size(WIDTHS), np.float32), WIDTHS))
     one = network(0)
-    for name, seeds in {"one": [one], "equal": [one, one], "zero": [one, zero], "zeros": [zero, zero]}.items():
+    for name, seeds in {
+        "one": [one],
+        "equal": [one, one],
+        "zero": [one, zero],
+        "zeros": [zero, zero],
+    }.items():
         outcome = evolve(seeds, toy_task(), budget=60, run=tmp_path / name)
         assert outcome.evaluations == 60
         assert outcome.winner is not None
@@ -143,7 +150,10 @@ def toy_splits():
     ("models", "expected"),
     [
         (lambda: [network(0), Mlp(1)], "'layers.0.weight' is in model 0, but not in model 1"),
-        (lambda: [Checkpoint.from_tensors({"w": np.ones((9, 9), np.float32)})], "Expected a matrix that takes 4 values"),
+        (
+            lambda: [Checkpoint.from_tensors({"w": np.ones((9, 9), np.float32)})],
+            "Expected a matrix that takes 4 values",
+        ),
         (lambda: [Checkpoint.from_tensors({"n": np.ones(3, np.int64)})], "holds no floating tensors"),
         (lambda: [bad_network(np.nan)], "holds nan at position"),
         (lambda: [one_class_network()], "answers with 1 values"),
@@ -200,7 +210,7 @@ def test_a_full_disk_loses_nothing_but_the_last_half_second(tmp_path, small_npz,
             self._db.execute("PRAGMA max_page_count=20")
 
     monkeypatch.setattr(Journal, "__init__", cramped)
-    with pytest.raises(OutputError, match="database or disk is full.*merganser runs resume"):
+    with pytest.raises(OutputError, match=r"database or disk is full.*merganser runs resume"):
         evolve("specialists", str(small_npz), budget=2000, run=tmp_path / "run")
     monkeypatch.setattr(Journal, "__init__", original)
     again = resume(tmp_path / "run")

@@ -27,7 +27,9 @@ def contents(run):
         "SELECT idx, hex(recipe), kind, first, second, weight, split, accepted, measured, score, failed "
         "FROM children ORDER BY idx"
     ).fetchall()
-    scores = db.execute("SELECT hex(recipe), task, hex(row), hex(mask) FROM scores ORDER BY recipe, task").fetchall()
+    scores = db.execute(
+        "SELECT hex(recipe), task, hex(row), hex(mask) FROM scores ORDER BY recipe, task"
+    ).fetchall()
     progress = db.execute(
         "SELECT evaluations, best, mean, validation, coverage, entropy, members, measured FROM progress "
         "ORDER BY evaluations"
@@ -44,7 +46,9 @@ def kill_at_random_instants(script, run, kills, rng):
     """Start the script again and again, kill it at random instants, and let the last one finish."""
     killed = 0
     while True:
-        process = subprocess.Popen([sys.executable, "-c", script, str(run)], stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(run)], stderr=subprocess.PIPE, text=True
+        )
         if killed < kills:
             while process.poll() is None and not (run / "run.db").exists():
                 time.sleep(0.01)
@@ -69,7 +73,9 @@ def kill_at_random_instants(script, run, kills, rng):
         ("specialists", {"method": "cma-es"}, 1_500, 3),
     ],
 )
-def test_a_killed_and_resumed_run_ends_as_an_undisturbed_one(tmp_path, small_npz, models, search, budget, kills):
+def test_a_killed_and_resumed_run_ends_as_an_undisturbed_one(
+    tmp_path, small_npz, models, search, budget, kills
+):
     script = RUN.format(models=models, task=str(small_npz), search=search, budget=budget)
     undisturbed = tmp_path / "undisturbed"
     subprocess.run([sys.executable, "-c", script, str(undisturbed)], check=True)
@@ -131,7 +137,7 @@ def test_a_journal_of_a_newer_schema_is_refused(tmp_path, small_npz):
     db = sqlite3.connect(tmp_path / "run" / "run.db")
     db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(RunError, match="schema version 99, this release reads 1. Use the newer release"):
+    with pytest.raises(RunError, match=r"schema version 99, this release reads 1\. Use the newer release"):
         resume(tmp_path / "run", budget=20)
 
 

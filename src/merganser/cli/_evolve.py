@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from merganser.cli._output import STOPPED, Json, clear_errors, percent, print_json, with_interval, words
+from merganser.cli._output import (
+    STOPPED,
+    Json,
+    Quiet,
+    Report,
+    clear_errors,
+    percent,
+    print_json,
+    with_interval,
+    words,
+)
 from merganser.cli._progress import Watch
 from merganser.report import write_report
 from merganser.run import (
@@ -25,27 +35,135 @@ from merganser.run import (
 _FILE_SUFFIXES = (".yaml", ".yml")
 
 
+_SEARCH, _ABLATIONS, _OUTPUT = "The search", "Leaving parts out", "What comes out"
+
+
 def evolve(
-    target: Annotated[str, typer.Argument(help="An evolve file (.yaml), or a task: digits, FILE.npz, a folder of arrays.")],
-    start: Annotated[str | None, typer.Option("--from", help="scratch (small random networks) or specialists (two, trained on the spot).")] = None,
-    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="A checkpoint to start from; give it several times.")] = None,
-    search: Annotated[str | None, typer.Option(help=f"One of {', '.join(METHODS)}.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Evaluations (20000) or time (90s, 10m, 2h).  [default: 20000]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
-    splits: Annotated[str | None, typer.Option(help="default (search, validation, test) or paper (no validation).")] = None,
-    run: Annotated[Path | None, typer.Option(help="Run directory; an interrupted one is resumed.  [default: new, in runs/]")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write the winner as a checkpoint.")] = None,
-    population: Annotated[int | None, typer.Option(min=1, help="Size of the population.  [default: 20]")] = None,
-    alpha: Annotated[float | None, typer.Option(min=0, help="Strength of competition; 0 is a plain sum of scores.  [default: 1]")] = None,
-    mutation: Annotated[float | None, typer.Option(min=0, help="Noise on children from scratch.  [default: 0.01]")] = None,
-    warmup: Annotated[int | None, typer.Option(min=0, help="Random merges of the models before the search proper.")] = None,
-    angles: Annotated[str | None, typer.Option(help="SLERP angle: whole (one per child) or sides (one per side of the split).")] = None,
-    no_attraction: Annotated[bool, typer.Option("--no-attraction", help="Choose both parents by fitness.")] = False,
-    no_split_point: Annotated[bool, typer.Option("--no-split-point", help="One weight for the whole model.")] = False,
-    no_crossover: Annotated[bool, typer.Option("--no-crossover", help="Children are mutated copies of one parent.")] = False,
-    no_early_rejection: Annotated[bool, typer.Option("--no-early-rejection", help="Score every child on every sample; the result is the same.")] = False,
-    report: Annotated[bool, typer.Option(help="Write RUN/report.html at the end.")] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="An evolve file (.yaml), or a task: digits, FILE.npz, or a folder of arrays.",
+            show_default=False,
+            metavar="FILE|TASK",
+        ),
+    ],
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Small random networks, or two specialists that are trained on the spot.",
+            metavar="scratch|specialists",
+            show_default="scratch",
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "-m", help="A checkpoint to start from; say it several times.", metavar="PATH"
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Evaluations, or a time such as 90s, 10m, 2h.", metavar="N|TIME", show_default="20000"
+        ),
+    ] = None,
+    splits: Annotated[
+        str | None,
+        typer.Option(
+            help="With validation, or as in the paper without.",
+            metavar="default|paper",
+            show_default="default",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of everything random.", metavar="N", show_default="0")
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help=f"One of {', '.join(METHODS)}.",
+            metavar="METHOD",
+            show_default="natural-niches",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    population: Annotated[
+        int | None,
+        typer.Option(help="Size of the population.", metavar="N", show_default="20", rich_help_panel=_SEARCH),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="Strength of competition; 0 is a plain sum of scores.",
+            metavar="X",
+            show_default="1",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    mutation: Annotated[
+        float | None,
+        typer.Option(
+            help="Noise on children from scratch.", metavar="X", show_default="0.01", rich_help_panel=_SEARCH
+        ),
+    ] = None,
+    warmup: Annotated[
+        int | None,
+        typer.Option(
+            help="Random merges of the models before the search proper.",
+            metavar="N",
+            show_default="0",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    angles: Annotated[
+        str | None,
+        typer.Option(
+            help="One SLERP angle per child, or one on each side of the split.",
+            metavar="whole|sides",
+            show_default="whole",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    no_attraction: Annotated[
+        bool,
+        typer.Option("--no-attraction", help="Choose both parents by fitness.", rich_help_panel=_ABLATIONS),
+    ] = False,
+    no_split_point: Annotated[
+        bool,
+        typer.Option("--no-split-point", help="One weight for the whole model.", rich_help_panel=_ABLATIONS),
+    ] = False,
+    no_crossover: Annotated[
+        bool,
+        typer.Option(
+            "--no-crossover", help="Children are mutated copies of one parent.", rich_help_panel=_ABLATIONS
+        ),
+    ] = False,
+    no_early_rejection: Annotated[
+        bool,
+        typer.Option(
+            "--no-early-rejection",
+            help="Score every child on every sample; the result is the same.",
+            rich_help_panel=_ABLATIONS,
+        ),
+    ] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run directory; an interrupted run in it is resumed.",
+            metavar="DIR",
+            show_default="new, in runs/",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to write the winner as a checkpoint.", metavar="PATH", rich_help_panel=_OUTPUT
+        ),
+    ] = None,
+    report: Report = True,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Search for the best combination of models on a task.
@@ -53,7 +171,6 @@ def evolve(
     Ctrl-C stops cleanly; the run can be resumed.
 
     Examples:
-
         merganser evolve digits
 
         merganser evolve digits --from specialists --budget 10000
@@ -85,7 +202,7 @@ def conclude(outcome: Outcome, *, out: Path | None, report: bool, as_json: bool)
     """Say what a run found and how to go on; exit with 130 if it was stopped."""
     page = write_report(outcome.run) if report else None
     words.print(_table(outcome))
-    words.print(_saved(outcome))
+    words.print(_saved(outcome), soft_wrap=True)
     if page is not None:
         words.print(f"report  {page}", soft_wrap=True)
     if out is not None and outcome.finished:

@@ -15,13 +15,22 @@ from merganser._errors import ConfigError, MerganserError
 
 FAILED, MISUSE, STOPPED = 1, 2, 130
 
-Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on the last line of the output.")]
+_PANEL = "What comes out"
+
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="End with one JSON object on the last line of the output.", rich_help_panel=_PANEL
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=_PANEL)]
+Report = Annotated[bool, typer.Option(help="Write RUN/report.html at the end.", rich_help_panel=_PANEL)]
 
 words = Console(stderr=True, highlight=False)
 """Everything meant for people goes to standard error."""
 
-tables = Console(highlight=False)
-"""Except what they asked for: tables go to standard output."""
+tables = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+"""Except what they asked for: tables go to standard output, wide where nobody's window limits them."""
 
 
 def print_json(value: Any) -> None:

@@ -6,7 +6,10 @@ import time
 from types import TracebackType
 from typing import Self
 
+from rich.console import Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from merganser.cli._output import percent, words
 from merganser.run import Evolution
@@ -26,69 +29,57 @@ class Watch:
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._pause, self._last = _FIRST_LINE_SECONDS, time.monotonic()
-        self._first: tuple[int, float] | None = None
-        self._bar = (
-            Progress(
-                TextColumn("{task.fields[what]}"),
-                BarColumn(bar_width=24),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[figures]}"),
-                TimeRemainingColumn(compact=True),
-                console=words,
-                transient=True,
-            )
-            if words.is_terminal and not quiet
-            else None
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=words
         )
-        self._task = self._bar.add_task("", total=1.0, what="children", figures="") if self._bar else None
+        self._task = self._bar.add_task("children", total=1.0)
+        self._figures = Text(style="dim")
+        shown = words.is_terminal and not quiet
+        self._live = Live(Group(self._bar, self._figures), console=words, transient=True) if shown else None
 
     def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def __call__(self, evolution: Evolution) -> None:
         """Show how far the run is."""
-        if self._quiet:
-            return
-        if self._first is None:
-            self._first = (evolution.evaluations, time.monotonic())
-        if self._bar is not None and self._task is not None:
-            what, figures = f"{evolution.evaluations:,} children", self._figures(evolution)
-            self._bar.update(self._task, completed=fraction_done(evolution), what=what, figures=figures)
-        elif time.monotonic() - self._last >= self._pause or evolution.done:
-            words.print(self._line(evolution), soft_wrap=True)
+        if self._live is not None:
+            description = f"{evolution.evaluations:,} children"
+            self._bar.update(self._task, completed=fraction_done(evolution), description=description)
+            self._figures.plain = figures(evolution)
+            self._live.refresh()
+        elif not self._quiet and (evolution.done or time.monotonic() - self._last >= self._pause):
+            words.print(line(evolution), soft_wrap=True)
             self._last = time.monotonic()
             self._pause = min(self._pause * _LINE_GROWTH, _LONGEST_PAUSE_SECONDS)
 
-    def _rate(self, evolution: Evolution) -> float:
-        assert self._first is not None
-        count, since = self._first
-        return (evolution.evaluations - count) / max(time.monotonic() - since, 1e-9)
 
-    def _figures(self, evolution: Evolution) -> str:
-        point = evolution.point
-        parts = []
-        if point is not None:
-            parts.append(f"best {percent(point.best)}")
-            if point.validation is not None:
-                parts.append(f"validation {percent(point.validation)}")
-            parts.append(f"coverage {percent(point.coverage)}")
-        parts.append(f"{self._rate(evolution):,.0f} evaluations/s")
-        return " · ".join(parts)
+def figures(evolution: Evolution) -> str:
+    """What the run has reached, and how fast it goes."""
+    point, parts = evolution.point, []
+    if point is not None:
+        parts.append(f"best {percent(point.best)}")
+        if point.validation is not None:
+            parts.append(f"validation {percent(point.validation)}")
+        parts.append(f"coverage {percent(point.coverage)}")
+    parts.append(f"{evolution.evaluations / max(evolution.seconds, 1e-9):,.0f} evaluations/s")
+    return " · ".join(parts)
 
-    def _line(self, evolution: Evolution) -> str:
-        done = fraction_done(evolution)
-        line = f"{evolution.evaluations:,} children ({percent(done)}) · {self._figures(evolution)}"
-        if 0 < done < 1:
-            line += f" · {evolution.seconds * (1 - done) / done:.0f} s left"
-        return line
+
+def line(evolution: Evolution) -> str:
+    """Everything on one line, where there is no terminal."""
+    done = fraction_done(evolution)
+    words = f"{evolution.evaluations:,} children ({percent(done)}) · {figures(evolution)}"
+    if 0 < done < 1:
+        words += f" · {evolution.seconds * (1 - done) / done:.0f} s left"
+    return words
 
 
 def fraction_done(evolution: Evolution) -> float:

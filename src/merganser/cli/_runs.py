@@ -9,7 +9,17 @@ import typer
 from rich.table import Table
 
 from merganser.cli._evolve import conclude
-from merganser.cli._output import Json, clear_errors, percent, print_json, tables, with_interval, words
+from merganser.cli._output import (
+    Json,
+    Quiet,
+    Report,
+    clear_errors,
+    percent,
+    print_json,
+    tables,
+    with_interval,
+    words,
+)
 from merganser.cli._progress import Watch
 from merganser.report import write_report
 from merganser.run import RunSummary, compare_runs, export, list_runs, resume, summarise
@@ -49,10 +59,15 @@ def show(run: Run, json: Json = False) -> None:
 @app.command("resume")
 def resume_command(
     run: Run,
-    budget: Annotated[str | None, typer.Option(help="A new budget: evaluations (20000) or time (90s, 10m, 2h).")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write the winner as a checkpoint.")] = None,
-    report: Annotated[bool, typer.Option(help="Write RUN/report.html at the end.")] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="A new budget: evaluations, or a time such as 90s, 10m, 2h.", metavar="N|TIME"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the winner as a checkpoint.", metavar="PATH")
+    ] = None,
+    report: Report = True,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Go on with a run that was interrupted, or extend a finished one with a larger budget."""
@@ -66,7 +81,9 @@ def resume_command(
 def export_command(
     run: Run,
     out: Annotated[Path, typer.Option(help="The folder to write.", show_default=False)],
-    recipe: Annotated[str | None, typer.Option(help="Digest of another final member than the winner.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Digest of another final member than the winner.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write the winner as a checkpoint, with its recipe."""
@@ -80,14 +97,19 @@ def export_command(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories; the first is what the others are compared with.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run directories; the first is what the others are compared with.")
+    ],
     json: Json = False,
 ) -> None:
     """Compare runs; finished ones on the same test samples, pairwise with the first."""
     with clear_errors():
         summaries, comparisons = compare_runs(runs)
         if json:
-            both = {"runs": [s.to_json() for s in summaries], "differences": [c.to_json() for c in comparisons]}
+            both = {
+                "runs": [s.to_json() for s in summaries],
+                "differences": [c.to_json() for c in comparisons],
+            }
             print_json(both)
             return
         tables.print(_table(summaries))
@@ -114,12 +136,14 @@ def report_command(
 
 def _table(summaries: list[RunSummary]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("run", "state", "task", "search"):
-        table.add_column(column, overflow="fold")
-    for column in ("evaluations", "best", "validation", "test (95 %)", "coverage"):
-        table.add_column(column, justify="right")
+    table.add_column("run", overflow="fold")
+    for column in ("state", "task", "search"):
+        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    for column in ("scored", "best", "valid.", "test", "coverage"):
+        table.add_column(column, justify="right", no_wrap=True)
     for s in summaries:
-        figures = (percent(s.best), percent(s.validation), with_interval(s.test), percent(s.coverage))
+        test = None if s.test is None else s.test.value
+        figures = (percent(value) for value in (s.best, s.validation, test, s.coverage))
         table.add_row(s.run, s.state, s.task, s.method, f"{s.evaluations:,}", *figures)
     return table
 

@@ -13,7 +13,6 @@ Bytes (`uint8`) are divided by 255; everything else is taken as it is. Nothing i
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import math
 import struct
 import zipfile
@@ -92,7 +91,8 @@ def read_arrays(reference: str | Path) -> LabelledArrays:
         arrays = _read_folder(path)
     else:
         raise TaskError(
-            f"Expected `digits`, an .npz file, or a folder of IDX or .npy files as task data, but {path} is none of them."
+            "Expected `digits`, an .npz file, or a folder of IDX or .npy files as task data, "
+            f"but {path} is none of them."
         )
     return _labelled(path, arrays)
 
@@ -114,7 +114,9 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_folder(path: Path) -> dict[str, np.ndarray]:
-    arrays = {key: _read_idx(file) for key, name in _IDX.items() if (file := _plain_or_gz(path / name)) is not None}
+    arrays = {
+        key: _read_idx(file) for key, name in _IDX.items() if (file := _plain_or_gz(path / name)) is not None
+    }
     for file in sorted(path.glob("*.npy")):
         try:
             arrays[file.stem] = np.load(file, allow_pickle=False)
@@ -134,12 +136,16 @@ def _read_idx(path: Path) -> np.ndarray:
     except _UNREADABLE as error:
         raise TaskError(f"{path} cannot be read: {error}") from error
     if len(data) < 4 or data[:3] != b"\x00\x00\x08":
-        raise TaskError(f"{path} is no IDX file of unsigned bytes: it begins with {data[:4].hex() or 'nothing'}.")
+        raise TaskError(
+            f"{path} is no IDX file of unsigned bytes: it begins with {data[:4].hex() or 'nothing'}."
+        )
     axes = data[3]
     shape = struct.unpack_from(f">{axes}I", data, 4) if len(data) >= 4 + 4 * axes else (0,)
     body = np.frombuffer(data, dtype=np.uint8, offset=min(len(data), 4 + 4 * axes))
     if body.size != math.prod(shape):
-        raise TaskError(f"{path} is truncated: its header promises {math.prod(shape)} values, it holds {body.size}.")
+        raise TaskError(
+            f"{path} is truncated: its header promises {math.prod(shape)} values, it holds {body.size}."
+        )
     return body.reshape(shape)
 
 
@@ -147,13 +153,17 @@ def _labelled(path: Path, arrays: Mapping[str, np.ndarray]) -> LabelledArrays:
     pair = next((p for p in _PAIRS if p[0] in arrays and p[1] in arrays), None)
     if pair is None:
         expected = ", ".join(f"`{x}` with `{y}`" for x, y in _PAIRS)
-        raise TaskError(f"Expected {expected} in {path}, but found {', '.join(sorted(arrays)) or 'no arrays'}.")
+        raise TaskError(
+            f"Expected {expected} in {path}, but found {', '.join(sorted(arrays)) or 'no arrays'}."
+        )
     inputs, labels = _checked(path, arrays[pair[0]], arrays[pair[1]], pair)
     if not all(key in arrays for key in _TEST_PAIR):
         return LabelledArrays(path.stem, inputs, labels)
     test = _checked(path, arrays["x_test"], arrays["y_test"], _TEST_PAIR)
     if test[0].shape[1:] != inputs.shape[1:]:
-        raise TaskError(f"{path}: training inputs have shape {inputs.shape[1:]}, test inputs {test[0].shape[1:]}.")
+        raise TaskError(
+            f"{path}: training inputs have shape {inputs.shape[1:]}, test inputs {test[0].shape[1:]}."
+        )
     return LabelledArrays(path.stem, inputs, labels, *test)
 
 
@@ -163,12 +173,14 @@ def _checked(
     x, y = names
     if labels.ndim != 1 or inputs.shape[:1] != labels.shape or not len(labels):
         raise TaskError(
-            f"{path}: `{x}` and `{y}` must hold equally many samples, at least one, and labels must be one number each; "
-            f"they have shapes {inputs.shape} and {labels.shape}."
+            f"{path}: `{x}` and `{y}` must hold equally many samples, at least one, and labels must be one number "
+            f"each; they have shapes {inputs.shape} and {labels.shape}."
         )
     if labels.dtype.kind not in "iu" or labels.min() < 0:
         example = labels.min() if labels.dtype.kind in "iuf" else labels[0]
-        raise TaskError(f"{path}: `{y}` must hold class numbers from 0, but has {labels.dtype} such as {example}.")
+        raise TaskError(
+            f"{path}: `{y}` must hold class numbers from 0, but has {labels.dtype} such as {example}."
+        )
     if inputs.dtype.kind not in "iuf":
         raise TaskError(f"{path}: `{x}` must hold numbers, but has {inputs.dtype}.")
     with np.errstate(over="ignore"):

@@ -76,8 +76,10 @@ class Classification:
         Raises:
             NonFiniteOutputError: If a logit is NaN or infinite: then nothing the model says can be trusted.
         """
-        logits = model(self.inputs.take(ids, axis=0))
-        if not np.isfinite(logits.sum()) and not np.isfinite(logits).all():
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told as an error below
+            logits = model(self.inputs.take(ids, axis=0))
+            suspicious = not np.isfinite(logits.sum())
+        if suspicious and not np.isfinite(logits).all():
             raise NonFiniteOutputError(f"logits hold {_first_non_finite(logits)} on {self.name}")
         assert self.samples.labels is not None
         return (logits.argmax(axis=1) == self.samples.labels[ids]).astype(np.float64)

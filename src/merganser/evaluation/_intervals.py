@@ -59,7 +59,8 @@ def mean_interval(scores: Float[np.ndarray, " samples"]) -> Interval:
     shrink = 1.0 / (1.0 + _Z**2 / n)
     centre = (mean + _Z**2 / (2 * n)) * shrink
     half = _Z * math.sqrt(mean * (1 - mean) / n + _Z**2 / (4 * n**2)) * shrink
-    return Interval(mean, max(0.0, centre - half), min(1.0, centre + half))
+    # at 0 and 1 the interval ends at the mean, which rounding may miss
+    return Interval(mean, max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half)))
 
 
 def difference_interval(a: Float[np.ndarray, " samples"], b: Float[np.ndarray, " samples"]) -> Interval:
@@ -69,7 +70,9 @@ def difference_interval(a: Float[np.ndarray, " samples"], b: Float[np.ndarray, "
         ValueError: If they are not scores on the same number of samples.
     """
     if a.shape != b.shape or not len(a):
-        raise ValueError(f"A paired difference needs scores on the same samples, but there are {len(a)} and {len(b)}.")
+        raise ValueError(
+            f"A paired difference needs scores on the same samples, but there are {len(a)} and {len(b)}."
+        )
     return Interval(float(np.mean(a - b)), *_bootstrap(a - b))
 
 

@@ -99,7 +99,7 @@ class ScoreMatrix:
     def solvers(self, sample: str) -> tuple[str, ...]:
         """The models that score above one half on a sample."""
         j = self.samples.index(sample)
-        return tuple(m for i, m in enumerate(self.models) if self.scores[i, j] > 0.5)
+        return tuple(m for i, m in enumerate(self.models) if self.measured[i, j] and self.scores[i, j] > 0.5)
 
     def _at(self, model: str) -> int:
         if model not in self.models:

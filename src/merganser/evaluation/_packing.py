@@ -31,7 +31,9 @@ def unpack_scores(packed: bytes, samples: int) -> Float[np.ndarray, " samples"]:
         return np.unpackbits(body, count=samples).astype(np.float64)
     if kind == _FLOATS and len(body) == 4 * samples:
         return body.view("<f4").astype(np.float64)
-    raise ValueError(f"Expected a packed row of {samples} scores, but found {len(packed)} bytes of kind {kind!r}.")
+    raise ValueError(
+        f"Expected a packed row of {samples} scores, but found {len(packed)} bytes of kind {kind!r}."
+    )
 
 
 def pack_mask(mask: Bool[np.ndarray, " samples"]) -> bytes:

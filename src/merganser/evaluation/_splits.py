@@ -3,7 +3,7 @@
 | preset | search | validation | test |
 | --- | --- | --- | --- |
 | `default` | four fifths of the training data | one fifth | the data's own test set, else one fifth of everything |
-| `paper` | all training data, in order | none: the best search score is reported | the same, else the last fifth, in order |
+| `paper` | all training data, in order | none: the best search score counts | the same, else the last fifth, in order |
 
 A sample goes where the hash of its content says, so copies of one sample stay together, whatever the order of
 the file. In the default preset, training samples whose content is in the test set are left out and counted.
@@ -100,7 +100,9 @@ def _with_test(data: LabelledArrays, rule: SplitRule) -> LabelledArrays:
     )
 
 
-def _part(data: LabelledArrays, hashes: tuple[str, ...], mask: Bool[np.ndarray, " samples"], split: str) -> Classification:
+def _part(
+    data: LabelledArrays, hashes: tuple[str, ...], mask: Bool[np.ndarray, " samples"], split: str
+) -> Classification:
     if not mask.any():
         raise TaskError(f"The {split} split of {data.name} is empty. Give more data or other fractions.")
     kept = tuple(h for h, inside in zip(hashes, mask, strict=True) if inside)

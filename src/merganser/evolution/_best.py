@@ -10,7 +10,9 @@ from jaxtyping import Float
 from merganser.evolution._archive import ArchiveMember
 
 
-def weighted_mean(scores: Float[np.ndarray, "*models samples"], weights: Float[np.ndarray, " samples"]) -> np.ndarray:
+def weighted_mean(
+    scores: Float[np.ndarray, "*models samples"], weights: Float[np.ndarray, " samples"]
+) -> np.ndarray:
     """Mean score over samples, by their weights; what every search here except the niches maximises."""
     return scores @ (weights / weights.sum())
 

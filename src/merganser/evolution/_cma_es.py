@@ -4,7 +4,7 @@ r"""CMA-ES over a vector that decodes to a genome, with the library `cma` as its
 | --- | --- | --- |
 | [`DenseVectors`][] | all parameters of a small model | the model itself |
 | [`LayerWeights`][], two seeds | one weight $t_l \in [0, 1]$ per layer | SLERP of the seeds' layers at $t_l$ |
-| [`LayerWeights`][], K seeds | $w_{lk} \in [0, 1]$ per layer and seed | $\sum_k w_{lk} \theta^{(k)}$ on layer $l$, not normalised |
+| [`LayerWeights`][], K seeds | $w_{lk} \in [0, 1]$ per layer and seed | $\sum_k w_{lk} \theta^{(k)}$, not normalised |
 
 The covariance is full up to [`FULL_COVARIANCE_LIMIT`][] dimensions and diagonal (separable) above: a full
 matrix over the 19,210 weights of the digits network alone takes 3 GB and an hour per decomposition.
@@ -179,7 +179,9 @@ class CmaEs:
                 "Use the brute-force search, which walks that one weight."
             )
         if population is not None and population < 2:
-            raise ValueError(f"CMA-ES needs at least 2 candidates per generation, but `population` is {population}.")
+            raise ValueError(
+                f"CMA-ES needs at least 2 candidates per generation, but `population` is {population}."
+            )
         normals = [keyed_generator(seed, "cma-es", 0)]
         options: dict[str, Any] = {
             "verbose": -9,
@@ -214,7 +216,9 @@ class CmaEs:
             return replace(self, asked=self.asked + len(proposals)), proposals
         state = self if self.generation else self._next_generation()
         vectors = state.generation[state.handed : state.handed + n]
-        proposals = [Proposal(self.asked + i, self.vectors.decode(v), "sample") for i, v in enumerate(vectors)]
+        proposals = [
+            Proposal(self.asked + i, self.vectors.decode(v), "sample") for i, v in enumerate(vectors)
+        ]
         handed = state.handed + len(proposals)
         return replace(state, asked=self.asked + len(proposals), handed=handed), proposals
 

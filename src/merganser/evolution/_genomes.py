@@ -5,8 +5,8 @@ on, and how two genomes make a child. Searches see nothing else.
 
 | space | genome | child | for |
 | --- | --- | --- | --- |
-| [`CombinationSpace`][] | [`Combination`][] of the seeds, exact | crossover in the lineage algebra | models that exist already |
-| [`DenseSpace`][] | [`DenseGenome`][], the flat vector itself | crossover of vectors, then $N(0, \sigma^2)$ on every coordinate | small models from scratch |
+| [`CombinationSpace`][] | [`Combination`][] of the seeds | crossover in the lineage algebra | models that exist |
+| [`DenseSpace`][] | [`DenseGenome`][], a vector | crossover, then noise on every coordinate | models from scratch |
 
 A dense child is built when somebody asks for its vector, so a search can be replayed from a journal without
 building the children that were rejected.
@@ -23,7 +23,16 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from merganser.evolution._random import NormalTable, keyed_generator
-from merganser.merging import Angles, Combination, Gram, Rule, combine_flat, crossover, linear_weights, slerp_weights
+from merganser.merging import (
+    Angles,
+    Combination,
+    Gram,
+    Rule,
+    combine_flat,
+    crossover,
+    linear_weights,
+    slerp_weights,
+)
 
 _REMEMBERED_ANGLES = 4096
 
@@ -108,7 +117,9 @@ class CombinationSpace:
         angles: Angles = "whole",
     ) -> None:
         if len(digests) == 0 or len(digests) != len(seeds):
-            raise ValueError(f"Expected one digest per seed and at least one seed, got {len(digests)} and {len(seeds)}.")
+            raise ValueError(
+                f"Expected one digest per seed and at least one seed, got {len(digests)} and {len(seeds)}."
+            )
         broken = np.flatnonzero(~np.isfinite(seeds).all(axis=1))
         if broken.size:
             position = int(np.flatnonzero(~np.isfinite(seeds[broken[0]]))[0])
@@ -228,7 +239,9 @@ class DenseSpace:
             self._noise.add_to(vector, *cross.noise)
         return vector
 
-    def _crossed(self, first: DenseGenome, second: DenseGenome, cross: Cross) -> Float32[np.ndarray, " positions"]:
+    def _crossed(
+        self, first: DenseGenome, second: DenseGenome, cross: Cross
+    ) -> Float32[np.ndarray, " positions"]:
         a, b, split, w = first.vector, second.vector, cross.split, cross.weight
         if self._rule == "linear":
             left, right = linear_weights(w), linear_weights(1.0 - w)
@@ -246,7 +259,9 @@ class DenseSpace:
 
     def _angle(self, first: DenseGenome, second: DenseGenome) -> float | None:
         """Angle between two parents, remembered: an archive draws the same pairs again and again."""
-        pair = (first.digest, second.digest) if first.digest < second.digest else (second.digest, first.digest)
+        pair = (
+            (first.digest, second.digest) if first.digest < second.digest else (second.digest, first.digest)
+        )
         if pair not in self._remembered:
             if len(self._remembered) >= _REMEMBERED_ANGLES:
                 self._remembered.clear()

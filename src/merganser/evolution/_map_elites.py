@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -45,6 +44,7 @@ class MapElites:
         bins: Cells per axis.
         cells: The elite of each occupied cell.
         qualities: Its quality.
+        elites: All elites, in the order of their cells.
         asked: Number of children handed out.
     """
 
@@ -55,6 +55,7 @@ class MapElites:
     bins: int
     cells: Mapping[Cell, ArchiveMember] = field(default_factory=lambda: MappingProxyType({}))
     qualities: Mapping[Cell, float] = field(default_factory=lambda: MappingProxyType({}))
+    elites: tuple[ArchiveMember, ...] = ()
     asked: int = 0
 
     @classmethod
@@ -79,10 +80,10 @@ class MapElites:
             )
         return cls(space, KeyedUniforms(seed, "map-elites"), weights, groups, bins)
 
-    @cached_property
+    @property
     def members(self) -> Sequence[ArchiveMember]:
         """The elites, in the order of their cells."""
-        return tuple(self.cells[c] for c in sorted(self.cells))
+        return self.elites
 
     @property
     def exhausted(self) -> bool:
@@ -101,9 +102,7 @@ class MapElites:
         if not self.cells:
             last = max(self.asked, min(last, len(self.space.seeds)))
         proposals = [self._propose(index) for index in range(self.asked, last)]
-        state = replace(self, asked=last)
-        state.__dict__["members"] = self.members
-        return state, proposals
+        return replace(self, asked=last), proposals
 
     def tell(self, proposals: Sequence[Proposal], rows: Sequence[Row]) -> MapElites:
         """Put each child into its cell if that is empty or it is better than who is there."""
@@ -117,7 +116,8 @@ class MapElites:
                 changed = True
         if not changed:
             return self
-        return replace(self, cells=MappingProxyType(cells), qualities=MappingProxyType(qualities))
+        elites = tuple(cells[c] for c in sorted(cells))
+        return replace(self, cells=MappingProxyType(cells), qualities=MappingProxyType(qualities), elites=elites)
 
     def screen(self, proposal: Proposal) -> None:
         """No early rejection: a bad child may found a cell."""

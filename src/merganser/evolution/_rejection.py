@@ -63,12 +63,12 @@ def block_ends(expected: int, samples: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class VisitingPlan:
-    """What every child that meets this archive shares: the order of samples and what each can decide.
+    r"""What every child that meets this archive shares: the order of samples and what each can decide.
 
     Attributes:
         archive: The population.
         order: Positions of the samples, the most decisive first.
-        full_marks: $\\sum_j D_{ij}(1)$ for each incumbent.
+        full_marks: $\sum_j D_{ij}(1)$ for each incumbent.
         loss: $D_{ij}(1) - D_{ij}(0)$ in visiting order: what a failed sample costs the child.
         starts: Where each block of the order begins, and the number of samples at the end.
     """

@@ -143,7 +143,9 @@ class BruteForce:
         first, second = self.space.seeds
         if index < 2:
             return Proposal(index, self.space.seeds[index], "seed")
-        cross = Cross((self.steps - index) / (self.steps - 1), 0)  # split 0: weight 1 - w of the second parent
+        cross = Cross(
+            (self.steps - index) / (self.steps - 1), 0
+        )  # split 0: weight 1 - w of the second parent
         return Proposal(index, self.space.child(first, second, cross), "sample", (0, 1), cross)
 
 

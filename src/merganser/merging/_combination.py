@@ -131,8 +131,11 @@ class Combination:
         """Read the plain form.
 
         Raises:
+            TypeError: If it is no mapping.
             ValueError: If it is another format, a newer version, or another flat order.
         """
+        if not isinstance(data, Mapping):
+            raise TypeError(f"Expected a JSON object, but found {type(data).__name__}.")
         if data.get("format") != _FORMAT or data.get("version") != 1:
             raise ValueError(
                 f"Expected a recipe of format {_FORMAT!r}, version 1, but found {data.get('format')!r}, "
@@ -148,7 +151,9 @@ class Combination:
 
 def _check(seeds: Sequence[str], breaks: np.ndarray, coefficients: np.ndarray) -> None:
     if breaks.ndim != 1 or len(breaks) < 2 or breaks[0] != 0 or (np.diff(breaks) <= 0).any():
-        raise ValueError(f"Breaks must ascend from 0 to the number of parameters, but are {breaks.tolist()[:8]}.")
+        raise ValueError(
+            f"Breaks must ascend from 0 to the number of parameters, but are {breaks.tolist()[:8]}."
+        )
     if coefficients.shape != (len(breaks) - 1, len(seeds)):
         raise ValueError(
             f"{len(breaks) - 1} segments of {len(seeds)} seeds need coefficients of shape "
@@ -158,7 +163,9 @@ def _check(seeds: Sequence[str], breaks: np.ndarray, coefficients: np.ndarray) -
         raise ValueError("A combination needs at least one seed, but names none.")
     if not np.isfinite(coefficients).all():
         segment = int(np.argwhere(~np.isfinite(coefficients))[0][0])
-        raise ValueError(f"Coefficients must be finite, but segment {segment} has {coefficients[segment].tolist()}.")
+        raise ValueError(
+            f"Coefficients must be finite, but segment {segment} has {coefficients[segment].tolist()}."
+        )
 
 
 def blend(

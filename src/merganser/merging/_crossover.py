@@ -85,7 +85,9 @@ def crossover(
     if rule == "linear":
         left, right = linear_weights(weight), linear_weights(1.0 - weight)
     elif gram is None:
-        raise ValueError("`slerp` needs the seeds' inner products. Pass `gram=Gram.of(seeds)`, or use rule='linear'.")
+        raise ValueError(
+            "`slerp` needs the seeds' inner products. Pass `gram=Gram.of(seeds)`, or use rule='linear'."
+        )
     elif angles == "whole":
         whole = gram.angle(first, second)
         left, right = slerp_weights(weight, whole), slerp_weights(1.0 - weight, whole)

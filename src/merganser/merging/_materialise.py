@@ -59,7 +59,9 @@ def combine_flat(
     return child
 
 
-def materialise(combination: Combination, seeds: Mapping[str, Checkpoint] | Sequence[Checkpoint]) -> Checkpoint:
+def materialise(
+    combination: Combination, seeds: Mapping[str, Checkpoint] | Sequence[Checkpoint]
+) -> Checkpoint:
     """The model a combination describes, in memory; dtypes, buffers and configuration are the first seed's.
 
     Args:
@@ -73,7 +75,8 @@ def materialise(combination: Combination, seeds: Mapping[str, Checkpoint] | Sequ
     layout = check_aligned(checkpoints)
     if layout.size != combination.size:
         raise ValueError(
-            f"The recipe counts {combination.size} parameters, but the seeds have {layout.size}. Was it made for others?"
+            f"The recipe counts {combination.size} parameters, but the seeds have {layout.size}. "
+            "Was it made for others?"
         )
     donor = checkpoints[0]
     tensors: dict[str, Any] = {name: donor.read(name) for name in donor.buffers}
@@ -97,7 +100,7 @@ def checkpoint_of(flat: Float[np.ndarray, " positions"], donor: Checkpoint) -> C
     return Checkpoint.from_tensors(tensors, config=donor.config)
 
 
-def stored_as(values: Float[np.ndarray, "..."], donor: Checkpoint, name: str) -> Any:
+def stored_as(values: Float[np.ndarray, "*shape"], donor: Checkpoint, name: str) -> Any:
     """Values in the element type in which the donor stores this tensor, rounded once."""
     if donor.array(name).dtype == values.dtype and donor.spec(name).dtype in ("F32", "F64"):
         return values

@@ -26,10 +26,7 @@ def read_recipe(path: Path | str) -> Combination:
         ConfigError: If the file is missing, no JSON, or no recipe of this release.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(data, dict):
-            raise ValueError(f"Expected a JSON object, but found {type(data).__name__}.")
-        return Combination.from_json(data)
+        return Combination.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(f"Cannot read the recipe {path}: {error.strerror}.") from error
     except KeyError as error:

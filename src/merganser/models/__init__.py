@@ -13,4 +13,11 @@ from merganser.models._perceptron import Perceptron, perceptron_size, perceptron
 from merganser.models._torch import TorchModel
 from merganser.models._training import train_perceptron
 
-__all__ = ["LiveModel", "Perceptron", "TorchModel", "perceptron_size", "perceptron_tensors", "train_perceptron"]
+__all__ = [
+    "LiveModel",
+    "Perceptron",
+    "TorchModel",
+    "perceptron_size",
+    "perceptron_tensors",
+    "train_perceptron",
+]

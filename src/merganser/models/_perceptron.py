@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -78,7 +79,9 @@ class Perceptron:
     def write(self, parameters: Float32[np.ndarray, " positions"]) -> None:
         """Become the network with these parameters; nothing is copied."""
         if parameters.shape != (self.size,):
-            raise ValueError(f"Expected {self.size} parameters, but got an array of shape {parameters.shape}.")
+            raise ValueError(
+                f"Expected {self.size} parameters, but got an array of shape {parameters.shape}."
+            )
         flat = np.asarray(parameters, dtype=np.float32)
         self._weights = []
         for layer in self._layers:
@@ -102,7 +105,7 @@ class Perceptron:
 
 def perceptron_tensors(
     flat: Float32[np.ndarray, " positions"], widths: tuple[int, ...]
-) -> dict[str, Float32[np.ndarray, "..."]]:
+) -> dict[str, Float32[np.ndarray, "*shape"]]:
     """Named tensors of a perceptron from flat parameters, in the paper's order and layout.
 
     Args:
@@ -115,7 +118,7 @@ def perceptron_tensors(
     """
     tensors: dict[str, np.ndarray] = {}
     position = 0
-    for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
         for name, shape in (("weight", (fan_in, fan_out)), ("bias", (fan_out,))):
             size = math.prod(shape)
             tensors[f"layers.{i}.{name}"] = flat[position : position + size].reshape(shape)
@@ -130,7 +133,7 @@ def perceptron_size(widths: tuple[int, ...]) -> int:
         >>> perceptron_size((64, 256, 10))
         19210
     """
-    return sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True))
+    return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(widths))
 
 
 def _with_one_layout(layers: list[_Layer]) -> tuple[_Layer, ...]:

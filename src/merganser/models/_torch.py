@@ -43,7 +43,9 @@ class TorchModel:
         import torch
 
         if parameters.shape != (self.size,):
-            raise ValueError(f"Expected {self.size} parameters, but got an array of shape {parameters.shape}.")
+            raise ValueError(
+                f"Expected {self.size} parameters, but got an array of shape {parameters.shape}."
+            )
         self._flat.copy_(torch.tensor(parameters))
 
     def __call__(self, inputs: Float32[np.ndarray, "batch ..."]) -> Float32[np.ndarray, "batch outputs"]:

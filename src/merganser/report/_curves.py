@@ -27,7 +27,9 @@ def progress_chart(info: RunInfo, *, description: str) -> dict[str, Any]:
     """Best and mean over evaluations, held-out beside search, parents as lines across."""
     import altair as alt
 
-    shown = [k for k in _SERIES if k != "validation" or any(p.validation is not None for p in info.progress)]
+    shown: list[Any] = [
+        k for k in _SERIES if k != "validation" or any(p.validation is not None for p in info.progress)
+    ]
     legend = alt.Legend(labelExpr=_label_expression(_SERIES), symbolType="stroke", symbolStrokeWidth=2.5)
     curves = (
         alt.Chart(_points(info.progress))

@@ -74,4 +74,4 @@ def _libraries() -> str:
         ) from error
     wanted = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     known = wanted if wanted in vl_convert.get_vegalite_versions() else None
-    return vl_convert.javascript_bundle(None, vl_version=known)
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=known)

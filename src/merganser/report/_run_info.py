@@ -105,7 +105,7 @@ class RunInfo:
 
     @property
     def overfit(self) -> float | None:
-        """Search minus validation score, of the winner or of the best member so far; None without validation."""
+        """Search minus validation score, of the winner or the best member so far; None without validation."""
         if self.winner is not None:
             best, held_out = self.winner.search, self.winner.validation
         elif self.progress:

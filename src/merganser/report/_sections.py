@@ -1,4 +1,4 @@
-"""The sections of the page that show a picture each: what to say where there is one, and where there is none."""
+"""The sections of the page that show a picture each, and what they say where there is none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from merganser.report._run_info import RunInfo
 from merganser.report._share_chart import share_chart
 from merganser.report._shares import ShareInfo
 from merganser.report._theme import MATRIX_COLOUR
-from merganser.report._wins import WinInfo
+from merganser.report._wins import MOST_COLUMNS, WinInfo, bin_width
 from merganser.report._words import count, counted, percent, percent_interval
 
 _LABELLED_ROWS = 60
@@ -115,7 +115,10 @@ def lineage_section(info: RunInfo, lineage: LineageInfo | None) -> Section:
             "lineage", title, _note(f"The {who} is the parent “{name}” itself: no child surpassed it.")
         )
     if not event.parents:
-        words = f"The {who} is candidate {count(lineage.index)}. This search draws candidates from a distribution, so they have no parents."
+        words = (
+            f"The {who} is candidate {count(lineage.index)}. "
+            "This search draws candidates from a distribution, so they have no parents."
+        )
         return section("lineage", title, _note(words))
     total = len(lineage.ancestors) + lineage.hidden - 1
     words = (
@@ -124,7 +127,10 @@ def lineage_section(info: RunInfo, lineage: LineageInfo | None) -> Section:
     )
     caption = "Each ancestor at its birth and at its score; lines lead from parents to children."
     if lineage.hidden:
-        caption += f" {count(lineage.hidden)} ancestors through which less of it passed are left out; broken lines bridge them."
+        caption += (
+            f" {count(lineage.hidden)} ancestors through which less of it passed are left out; "
+            "broken lines bridge them."
+        )
     description = f"{words} Ancestors by birth and search score, with lines from parents to children."
     spec = lineage_chart(info, lineage, description=description)
     return section(
@@ -138,7 +144,10 @@ def share_section(info: RunInfo, shares: ShareInfo | None) -> Section:
     if shares is None:
         return section("shares", title, _note(_no_shares(info)))
     parts = ", ".join(f"{percent(s)} {name}" for name, s in zip(shares.seeds, shares.total, strict=True))
-    words = f"Over all parameters the winner is {parts}, in {counted(shares.segments, 'segment')} of constant weights."
+    words = (
+        f"Over all parameters the winner is {parts}, "
+        f"in {counted(shares.segments, 'segment')} of constant weights."
+    )
     caption = (
         "Share of each parent in each stretch of the winner's parameters, by the size of its coefficient. "
         "Light lines: where layers begin."
@@ -232,12 +241,19 @@ def _bands(wins: WinInfo) -> Html:
         (wins.contested, "contested", f"{count(wins.contested)} contested"),
         (wins.nobody, "none", f"{count(wins.nobody)} by nobody"),
     ]
-    spans = [
-        element("span", text, class_=kind, title=text, style=f"width: {100 * number / wins.samples:.3f}%")
-        for number, kind, text in parts
-        if number
+    present = [part for part in parts if part[0]]
+    ruler = [
+        element("span", class_=kind, style=f"width: {100 * number / wins.samples:.3f}%")
+        for number, kind, _ in present
     ]
-    return element("div", *spans, class_="bands", aria_hidden="true")
+    names = [element("span", text) for _, _, text in present]
+    return element(
+        "div",
+        element("div", *ruler, class_="ruler"),
+        element("div", *names, class_="names"),
+        class_="bands",
+        aria_hidden="true",
+    )
 
 
 def _win_caption(info: RunInfo, wins: WinInfo) -> str:
@@ -252,10 +268,9 @@ def _win_caption(info: RunInfo, wins: WinInfo) -> str:
         "by the same members adjoin: a block is a niche, and blocks in different places are members "
         "that complement each other."
     )
-    if wins.picture.shape[1] < wins.samples:
-        words += (
-            f" Each column stands for about {wins.samples / wins.picture.shape[1]:.0f} neighbouring samples."
-        )
+    width = bin_width(wins.samples, MOST_COLUMNS)
+    if width > 1:
+        words += f" Each column is the average of {width} neighbouring samples."
     if wins.left_out:
         words += f" The {count(wins.left_out)} weakest members are left out."
     return words

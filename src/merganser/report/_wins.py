@@ -132,8 +132,13 @@ def binned(scores: Float[np.ndarray, "members samples"], most: int) -> Float[np.
     count = scores.shape[1]
     if count <= most:
         return scores
-    edges = np.linspace(0, count, most + 1).round().astype(int)
-    return np.add.reduceat(scores, edges[:-1], axis=1) / np.diff(edges)
+    starts = np.arange(0, count, bin_width(count, most))
+    return np.add.reduceat(scores, starts, axis=1) / np.diff(np.append(starts, count))
+
+
+def bin_width(count: int, most: int) -> int:
+    """How many neighbouring samples share a column, so that at most `most` columns are left."""
+    return -(-count // most)
 
 
 def _first_axis(scores: Float[np.ndarray, "members samples"]) -> tuple[np.ndarray, np.ndarray]:

@@ -70,7 +70,7 @@ def duration(seconds: float) -> str:
     """A time in the unit that suits it.
 
     Examples:
-        >>> duration(4.55), duration(93), duration(7260)
+        >>> duration(4.56), duration(93), duration(7260)
         ('4.6 s', '1 min 33 s', '2 h 1 min')
     """
     if seconds < 59.95:

@@ -4,8 +4,10 @@
 | --- | --- |
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
 | [`Outcome`][], [`ModelScores`][] | what a run found |
-| [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][], [`SplitSettings`][], [`TaskSettings`][], [`Budget`][] | what it is asked to do |
-| [`summarise`][], [`list_runs`][], [`compare_runs`][], [`export`][], [`RunSummary`][], [`Comparison`][] | looking at runs |
+| [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
+| [`SplitSettings`][], [`TaskSettings`][], [`Budget`][] | on which data, for how long |
+| [`summarise`][], [`list_runs`][], [`compare_runs`][], [`export`][] | looking at runs |
+| [`RunSummary`][], [`Comparison`][] | what one sees then |
 | [`read_settings`][], [`parse_settings`][], [`settings_schema`][] | the same as a file |
 | [`RunDirectory`][], [`Journal`][], [`Child`][], [`Progress`][], [`TaskRecord`][] | where everything is kept |
 | [`Evolution`][], [`Plan`][], [`Parent`][], [`make_plan`][] | a run in progress |

@@ -94,9 +94,7 @@ class RunDirectory:
             }
             Journal.create(folder / "run.db", meta, plan.tasks)
 
-    def reopen(
-        self, settings: EvolveSettings, *, splits: Splits | None = None, module: Any = None
-    ) -> Plan:
+    def reopen(self, settings: EvolveSettings, *, splits: Splits | None = None, module: Any = None) -> Plan:
         """The plan of a run that exists, from the very models it was started with.
 
         Raises:
@@ -116,8 +114,8 @@ class RunDirectory:
         for task in plan.tasks:
             if task.digest not in known:
                 raise RunError(
-                    f"The {task.samples.split} samples of `{task.name}` are not those that {self.path} was started with. "
-                    "Restore the data, or start a new run."
+                    f"The {task.samples.split} samples of `{task.name}` are not those that {self.path} was "
+                    "started with. Restore the data, or start a new run."
                 )
         return plan
 

@@ -88,7 +88,13 @@ def evolve(
     given = task if isinstance(task, Splits) else None if isinstance(task, str) else Splits(task)
     parents, module = (None, None) if isinstance(models, str) else _given_parents(models)
     return evolve_settings(
-        parse_settings(data, "evolve"), run=run, out=out, watch=watch, parents=parents, splits=given, module=module
+        parse_settings(data, "evolve"),
+        run=run,
+        out=out,
+        watch=watch,
+        parents=parents,
+        splits=given,
+        module=module,
     )
 
 
@@ -157,10 +163,8 @@ def _drive(plan: Plan, directory: RunDirectory, out: str | Path | None, watch: W
             if evolution.save_if_due() and watch is not None and time.monotonic() - shown > 0.4:
                 watch(evolution)
                 shown = time.monotonic()
-        if not evolution.done:
-            outcome = interrupted(evolution, directory)
-        else:
-            outcome = conclude(evolution, directory)
+        end = conclude if evolution.done else interrupted
+        outcome = end(evolution, directory)
         if watch is not None:
             watch(evolution)
     if out is not None and outcome.checkpoint is not None:
@@ -188,7 +192,7 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
         return
     before = signal.getsignal(signal.SIGINT)
 
-    def note(signum: int, frame: Any) -> None:
+    def note(signum: int, _frame: Any) -> None:
         signal.signal(signum, before)
         pressed.set()
 

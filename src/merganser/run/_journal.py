@@ -20,6 +20,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,13 +33,15 @@ COMMIT_SECONDS = 0.5
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE tasks (id INTEGER PRIMARY KEY, digest TEXT UNIQUE, name TEXT, split TEXT, samples INTEGER, binary INTEGER);
+CREATE TABLE tasks (
+    id INTEGER PRIMARY KEY, digest TEXT UNIQUE, name TEXT, split TEXT, samples INTEGER, binary INTEGER);
 CREATE TABLE children (
     idx INTEGER PRIMARY KEY, recipe BLOB NOT NULL, kind TEXT NOT NULL, first INTEGER, second INTEGER,
     weight REAL, split INTEGER, accepted INTEGER NOT NULL, measured INTEGER NOT NULL, score REAL NOT NULL,
     failed TEXT, clock REAL);
 CREATE TABLE scores (
-    recipe BLOB NOT NULL, task INTEGER NOT NULL, row BLOB NOT NULL, mask BLOB, PRIMARY KEY (recipe, task)) WITHOUT ROWID;
+    recipe BLOB NOT NULL, task INTEGER NOT NULL, row BLOB NOT NULL, mask BLOB,
+    PRIMARY KEY (recipe, task)) WITHOUT ROWID;
 CREATE TABLE progress (
     evaluations INTEGER PRIMARY KEY, best REAL, mean REAL, validation REAL, coverage REAL, entropy REAL,
     members INTEGER, measured INTEGER, clock REAL);
@@ -50,7 +53,8 @@ _SCORES = "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)"
 _PROGRESS = "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-class Child(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Child:
     """One event of the log; `clock` is seconds since the run began."""
 
     index: int
@@ -114,8 +118,14 @@ class Journal:
         except sqlite3.DatabaseError as error:
             raise RunError(f"{path} is no journal: {error}.") from error
         if version != SCHEMA_VERSION:
-            newer = "Use the newer release that wrote it." if version > SCHEMA_VERSION else "It was never completed."
-            raise RunError(f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}. {newer}")
+            newer = (
+                "Use the newer release that wrote it."
+                if version > SCHEMA_VERSION
+                else "It was never completed."
+            )
+            raise RunError(
+                f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}. {newer}"
+            )
         self._children: list[tuple[Any, ...]] = []
         self._scores: dict[tuple[bytes, int], tuple[bytes, bytes | None]] = {}
         self._progress: list[Progress] = []
@@ -138,7 +148,9 @@ class Journal:
         db.execute("BEGIN")
         db.executemany("INSERT INTO meta VALUES (?, ?)", [(k, json.dumps(v)) for k, v in meta.items()])
         rows = [(t.digest, t.name, t.samples.split, len(t.samples), int(t.binary)) for t in tasks]
-        db.executemany("INSERT INTO tasks (digest, name, split, samples, binary) VALUES (?, ?, ?, ?, ?)", rows)
+        db.executemany(
+            "INSERT INTO tasks (digest, name, split, samples, binary) VALUES (?, ?, ?, ?, ?)", rows
+        )
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         db.execute("COMMIT")
         db.close()
@@ -230,7 +242,10 @@ class Journal:
     def tasks(self) -> list[TaskRecord]:
         """The tasks whose scores it holds, the search split first."""
         query = "SELECT digest, name, split, samples, binary FROM tasks ORDER BY id"
-        return [TaskRecord(*row[:4], bool(row[4])) for row in self._db.execute(query)]
+        return [
+            TaskRecord(digest, name, split, samples, bool(binary))
+            for digest, name, split, samples, binary in self._db.execute(query)
+        ]
 
     def results(self) -> dict[str, Any]:
         """Final figures; empty while the run is not finished."""
@@ -239,12 +254,33 @@ class Journal:
     def children(self, first: int = 0) -> Iterator[Child]:
         """The event log from one index on."""
         query = "SELECT * FROM children WHERE idx >= ? ORDER BY idx"
-        for idx, recipe, kind, a, b, weight, split, accepted, measured, score, failed, clock in self._db.execute(
-            query, (first,)
-        ):
+        for (
+            idx,
+            recipe,
+            kind,
+            a,
+            b,
+            weight,
+            split,
+            accepted,
+            measured,
+            score,
+            failed,
+            clock,
+        ) in self._db.execute(query, (first,)):
             parents = tuple(p for p in (a, b) if p is not None)
             yield Child(
-                idx, recipe.hex(), kind, parents, weight, split, bool(accepted), measured, score, failed, clock
+                idx,
+                recipe.hex(),
+                kind,
+                parents,
+                weight,
+                split,
+                bool(accepted),
+                measured,
+                score,
+                failed,
+                clock,
             )
 
     def count(self) -> int:
@@ -263,8 +299,8 @@ class Journal:
             found = self._db.execute("SELECT row, mask FROM scores WHERE recipe=? AND task=?", key).fetchone()
         if found is None:
             return None
-        mask = None if found[1] is None else unpack_mask(found[1], samples)
-        return Row(unpack_scores(found[0], samples), mask)
+        packed, mask = found
+        return Row(unpack_scores(packed, samples), None if mask is None else unpack_mask(mask, samples))
 
 
 def _lock(path: Path) -> Any:
@@ -274,5 +310,7 @@ def _lock(path: Path) -> Any:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise RunError(f"Another process is working on {path.parent}. Wait for it, or stop it first.") from error
+        raise RunError(
+            f"Another process is working on {path.parent}. Wait for it, or stop it first."
+        ) from error
     return file

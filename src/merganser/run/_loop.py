@@ -223,7 +223,9 @@ def _checked_scores(task: Task, model: object, ids: np.ndarray) -> np.ndarray:
     if scores.shape != ids.shape:
         raise ValueError(f"the task answered with scores of shape {scores.shape} for {len(ids)} samples")
     if not (scores.min() >= 0 and scores.max() <= 1):
-        raise ValueError(f"the task answered with scores from {scores.min():g} to {scores.max():g}, not in [0, 1]")
+        raise ValueError(
+            f"the task answered with scores from {scores.min():g} to {scores.max():g}, not in [0, 1]"
+        )
     # what the journal will hold, so that a resumed run decides by the very same numbers
     return scores if task.binary else scores.astype(np.float32).astype(np.float64)
 

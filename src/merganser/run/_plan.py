@@ -150,7 +150,9 @@ def call_reference(reference: str) -> Any:
     try:
         return getattr(importlib.import_module(name), function)()
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"Expected `module:function`, but {reference!r} cannot be found: {error}.") from error
+        raise ConfigError(
+            f"Expected `module:function`, but {reference!r} cannot be found: {error}."
+        ) from error
 
 
 def open_parents(references: Sequence[str | Path]) -> list[Parent]:
@@ -199,15 +201,18 @@ def _make_parents(settings: EvolveSettings, splits: Splits, module: nn.Module | 
 def _widths(settings: EvolveSettings, splits: Splits) -> tuple[int, ...]:
     parts = [splits.search, *(t for t in (splits.validation, splits.test) if t is not None)]
     tasks = [p for part in parts for p in getattr(part, "parts", (part,))]
-    if not all(isinstance(t, Classification) for t in tasks):
+    classified = [t for t in tasks if isinstance(t, Classification)]
+    if len(classified) != len(tasks):
         raise ConfigError(
             "A network from scratch is built for classification tasks only. Give `models:` for this task, "
             "or `genome: {network: module:function}`."
         )
-    features = {t.features for t in tasks}
+    features = {t.features for t in classified}
     if len(features) != 1:
-        raise TaskError(f"All tasks must have equally many inputs per sample, but they have {sorted(features)}.")
-    return (features.pop(), *settings.genome.hidden, max(t.classes for t in tasks))
+        raise TaskError(
+            f"All tasks must have equally many inputs per sample, but they have {sorted(features)}."
+        )
+    return (features.pop(), *settings.genome.hidden, max(t.classes for t in classified))
 
 
 def _perceptron(flat: np.ndarray, widths: tuple[int, ...]) -> Checkpoint:
@@ -225,7 +230,9 @@ def _specialists(settings: EvolveSettings, splits: Splits) -> list[Parent]:
     for k, (first, last) in enumerate([(0, half - 1), (half, widths[-1] - 1)]):
         mine = (task.samples.labels >= first) & (task.samples.labels <= last)
         if not mine.any():
-            raise TaskError(f"No sample has a class from {first} to {last}, so there is nothing to specialise in.")
+            raise TaskError(
+                f"No sample has a class from {first} to {last}, so there is nothing to specialise in."
+            )
         inputs = task.inputs[mine].reshape(int(mine.sum()), -1)
         start = random_start(settings.seed, k, perceptron_size(widths))
         trained = train_perceptron(start, widths, inputs, task.samples.labels[mine])
@@ -263,7 +270,8 @@ def _live(checkpoint: Checkpoint, splits: Splits, module: nn.Module | None) -> L
     perceptron = Perceptron.of(checkpoint, first.features)
     if perceptron.outputs < first.classes:
         raise ValueError(
-            f"{first.name} has {first.classes} classes, but {checkpoint.source} answers with {perceptron.outputs} values."
+            f"{first.name} has {first.classes} classes, but {checkpoint.source} answers with "
+            f"{perceptron.outputs} values."
         )
     return perceptron
 
@@ -278,7 +286,9 @@ def _search(
     s, seed = settings.search, settings.seed
     if s.method in ("natural-niches", "ga"):
         ga = s.method == "ga"
-        variation = Variation(s.attraction and not ga, s.split_point, s.crossover, s.early_rejection, s.warmup)
+        variation = Variation(
+            s.attraction and not ga, s.split_point, s.crossover, s.early_rejection, s.warmup
+        )
         niches = Niches(0.0 if ga else s.alpha, s.epsilon, task.binary)
         return NaturalNiches.start(
             space, weights, seed=seed, population=s.population, niches=niches, variation=variation
@@ -306,5 +316,7 @@ def _vectors(space: Space, donor: Checkpoint) -> VectorSpace:
     if isinstance(space, DenseSpace):
         return DenseVectors(space)
     assert isinstance(space, CombinationSpace)
-    sizes = [sum(donor.spec(n).numel for n in layer.tensors if n in donor.layout.names) for layer in donor.layers]
+    sizes = [
+        sum(donor.spec(n).numel for n in layer.tensors if n in donor.layout.names) for layer in donor.layers
+    ]
     return LayerWeights(space, tuple(itertools.accumulate([s for s in sizes if s], initial=0)))

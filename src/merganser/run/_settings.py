@@ -150,7 +150,9 @@ class Budget:
             return text
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(text))
         if match is None or float(match[1]) <= 0 or (not match[2] and "." in match[1]):
-            raise ConfigError(f"Expected a budget such as 20000 (evaluations), 90s, 10m or 2h, but found {text!r}.")
+            raise ConfigError(
+                f"Expected a budget such as 20000 (evaluations), 90s, 10m or 2h, but found {text!r}."
+            )
         if match[2]:
             return cls(seconds=float(match[1]) * _UNITS[match[2]])
         return cls(evaluations=int(match[1]))
@@ -206,7 +208,9 @@ def parse_settings(data: Any, source: str = "settings") -> EvolveSettings:
         ConfigError: If a key is unknown (the nearest right one is named) or a value is wrong.
     """
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}: expected a mapping such as `task: digits`, but found {type(data).__name__}.")
+        raise ConfigError(
+            f"{source}: expected a mapping such as `task: digits`, but found {type(data).__name__}."
+        )
     try:
         return TypeAdapter(EvolveSettings).validate_python(data)
     except ValidationError as error:

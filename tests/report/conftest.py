@@ -1,0 +1,99 @@
+import sqlite3
+
+import numpy as np
+import pytest
+
+import merganser
+from merganser.evaluation import Samples, Splits
+from merganser.run import evolve
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Small finished runs, one per kind, made when first asked for."""
+    folder, made = tmp_path_factory.mktemp("runs"), {}
+
+    def run(name, models="specialists", budget=150, **settings):
+        if name not in made:
+            merganser.evolve(models, "digits", budget=budget, run=folder / name, **settings)
+            made[name] = folder / name
+        return made[name]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def combination(runs):
+    return runs("combination", budget=300)
+
+
+@pytest.fixture(scope="session")
+def dense(runs):
+    return runs("dense", "scratch")
+
+
+@pytest.fixture(scope="session")
+def unfinished(combination, tmp_path_factory):
+    """The combination run as it was before its end."""
+    path = tmp_path_factory.mktemp("unfinished") / "run"
+    path.mkdir()
+    with sqlite3.connect(combination / "run.db") as source, sqlite3.connect(path / "run.db") as copy:
+        source.backup(copy)
+        copy.execute("DELETE FROM results")
+        copy.execute("DELETE FROM children WHERE idx >= 200 AND accepted = 0")
+    for db in (source, copy):
+        db.close()
+    return path
+
+
+@pytest.fixture
+def edited(combination, tmp_path):
+    """A copy of the combination run, changed by SQL."""
+
+    def edit(*statements):
+        path = tmp_path / "run"
+        (path / "recipes").mkdir(parents=True)
+        for recipe in (combination / "recipes").iterdir():
+            (path / "recipes" / recipe.name).write_bytes(recipe.read_bytes())
+        with sqlite3.connect(combination / "run.db") as source, sqlite3.connect(path / "run.db") as copy:
+            source.backup(copy)
+            for statement in statements:
+                copy.execute(statement)
+        for db in (source, copy):
+            db.close()
+        return path
+
+    return edit
+
+
+class Graded:
+    """A task of continuous scores: how near the answer is to each of many targets."""
+
+    binary = False
+
+    def __init__(self, split, targets):
+        self.name, self.targets = "graded <b>task</b>", targets
+        self.digest = f"graded-{split}-{len(targets)}"
+        self.samples = Samples(tuple(f"{split}{i:08d}" for i in range(len(targets))), None, split)
+
+    def score(self, model, ids):
+        answer = model(np.ones((1, 1), dtype=np.float32))[0, 0]
+        return np.clip(1 - np.abs(answer - self.targets[ids]), 0, 1)
+
+
+@pytest.fixture(scope="session")
+def graded(tmp_path_factory):
+    """A run over three torch modules, 2,500 samples of continuous scores, without validation and test."""
+    import torch
+
+    def module(value):
+        made = torch.nn.Linear(1, 1)
+        with torch.no_grad():
+            made.weight.fill_(value)
+            made.bias.zero_()
+        return made
+
+    path = tmp_path_factory.mktemp("graded") / "run"
+    splits = Splits(Graded("search", np.linspace(0, 1, 2_500)))
+    evolve([module(v) for v in (0.1, 0.5, 0.9)], splits, budget=40, run=path)
+    return path

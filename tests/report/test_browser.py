@@ -1,0 +1,68 @@
+"""In a real browser, without a network, every picture is drawn and no script fails."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from merganser.report import write_report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--virtual-time-budget=10000",
+    "--window-size=1280,1000",
+]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
+]
+
+
+def drawn(report, folder):
+    """The page as the browser holds it after its scripts ran."""
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder}", "--dump-dom", report.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def chart(page, name):
+    return page[page.index(f'id="chart-{name}"') :].split("</figure>")[0]
+
+
+def test_every_chart_is_drawn_and_no_script_fails(combination, tmp_path):
+    page = drawn(write_report(combination, tmp_path / "r.html"), tmp_path / "profile")
+    root = re.search(r"<html[^>]*>", page)[0]
+    assert 'data-drawn="all"' in root
+    assert "data-errors" not in root
+    for name in ("progress", "coverage", "entropy", "lineage", "shares", "test"):
+        assert "<svg" in chart(page, name), name
+        assert "mark-" in chart(page, name), name
+    assert "NaN" not in "".join(re.findall(r' d="[^"]*"', page))
+
+
+def test_a_hostile_name_is_shown_and_not_run(edited, tmp_path):
+    name = "<script>document.documentElement.dataset.owned = 1</script>"
+    run = edited(
+        f"UPDATE results SET value = json_set(value, '$.parents[0].name', '{name}') WHERE key = 'outcome'"
+    )
+    page = drawn(write_report(run, tmp_path / "r.html"), tmp_path / "profile")
+    root = re.search(r"<html[^>]*>", page)[0]
+    assert "data-owned" not in root
+    assert "data-errors" not in root
+    assert "&lt;script&gt;" in chart(page, "test")
+
+
+def test_a_run_of_one_evaluation_draws_without_errors(runs, tmp_path):
+    page = drawn(write_report(runs("tiny-1", budget=1), tmp_path / "r.html"), tmp_path / "profile")
+    root = re.search(r"<html[^>]*>", page)[0]
+    assert "data-errors" not in root
+    assert "<svg" in chart(page, "progress")
