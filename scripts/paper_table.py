@@ -26,7 +26,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "MAP-Elites": {"method": "map-elites"},
     "CMA-ES (diagonal)": {"method": "cma-es"},
     "CMA-ES (one weight per layer)": {"method": "cma-es"},
-    "brute-force SLERP": {"method": "brute-force", "steps": 10_000},
+    "brute-force SLERP": {"method": "brute-force", "steps": 1_001},
     "random": {"method": "random"},
 }
 SETTINGS = {
@@ -97,7 +97,7 @@ def _line(method: str, runs: list[Path], paper: float | None) -> str:
     tests, searches, coverages, entropies = [], [], [], []
     for run in runs:
         with RunDirectory(run).journal() as journal:
-            outcome = journal.results()["outcome"]
+            outcome = journal.outcome()
             early = [p for p in journal.progress() if p.evaluations <= 5_200]
         tests.append(100 * outcome["test"]["value"])
         searches.append(100 * outcome["search"])

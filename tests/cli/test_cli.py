@@ -20,7 +20,9 @@ COMMAND = str(Path(sys.executable).with_name("merganser"))
 
 
 def run(*arguments, cwd=None, code=0):
-    done = subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=120)
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=120
+    )
     assert done.returncode == code, done.stderr
     return done
 
@@ -123,7 +125,10 @@ def test_a_file_is_read_and_options_override_it(tmp_path, small_npz):
     ("text", "message"),
     [
         ("task: digits\nserch: {method: ga}\n", "unknown key `serch`. Did you mean `search`?"),
-        ("task: digits\nsearch: {populaton: 5}\n", "unknown key `search.populaton`. Did you mean `population`?"),
+        (
+            "task: digits\nsearch: {populaton: 5}\n",
+            "unknown key `search.populaton`. Did you mean `population`?",
+        ),
         ("task: digits\nsearch: {method: magic}\n", "`search.method`: input should be"),
         ("task: digits\nsearch: {population: 0}\n", "greater than 0, but found 0"),
         ("task: digits\ntasks: [{task: digits}]\n", "Give either `task:` or `tasks:`"),
@@ -169,8 +174,21 @@ def test_models_from_files_are_merged_and_written(tmp_path, small_npz):
     widths = (64, 16, 10)
     for i in range(2):
         flat = np.random.default_rng(i).standard_normal(perceptron_size(widths)).astype(np.float32)
-        merganser.save(Checkpoint.from_tensors(perceptron_tensors(flat, widths)), tmp_path / f"{i}.safetensors")
-    options = ("-m", "0.safetensors", "-m", "1.safetensors", "--budget", 60, "--out", "won", "--no-report", "--json")
+        merganser.save(
+            Checkpoint.from_tensors(perceptron_tensors(flat, widths)), tmp_path / f"{i}.safetensors"
+        )
+    options = (
+        "-m",
+        "0.safetensors",
+        "-m",
+        "1.safetensors",
+        "--budget",
+        60,
+        "--out",
+        "won",
+        "--no-report",
+        "--json",
+    )
     outcome = last_json(run("evolve", small_npz, *options, cwd=tmp_path))
     assert [p["name"] for p in outcome["parents"]] == ["0", "1"]
     won = merganser.open(tmp_path / "won")

@@ -141,5 +141,5 @@ def test_a_side_that_is_zero_falls_back_alone():
 
 def test_slerp_without_the_inner_products_says_what_to_pass():
     first = Combination.seed(("a",), 0, 3)
-    with pytest.raises(ValueError, match="gram=Gram.of"):
+    with pytest.raises(ValueError, match=r"gram=Gram\.of"):
         crossover(first, first, weight=0.5)

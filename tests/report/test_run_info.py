@@ -12,7 +12,7 @@ from merganser.run import RunDirectory
 
 def outcome(run):
     with RunDirectory(run).journal() as journal:
-        return journal.results()["outcome"]
+        return journal.outcome()
 
 
 def test_a_finished_run_tells_what_its_outcome_says(combination):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from merganser import RunError
-from merganser.run import RunDirectory, evolve, export, resume
+from merganser.run import RunDirectory, evolve, export, resume, summarise
 
 RUN = """
 import sys
@@ -36,7 +36,7 @@ def contents(run):
     ).fetchall()
     db.close()
     with RunDirectory(run).journal() as journal:
-        outcome = journal.results().get("outcome", {})
+        outcome = journal.outcome() or {}
     outcome = {k: v for k, v in outcome.items() if k not in ("run", "seconds")}
     files = {p.name: p.read_bytes() for folder in ("recipes", "files") for p in (run / folder).iterdir()}
     return children, scores, progress, outcome, files
@@ -190,3 +190,26 @@ def test_the_winner_is_exported_with_its_recipe_and_scores_the_same(tmp_path, sm
     assert (tmp_path / "out" / "recipe.json").is_file()
     with pytest.raises(RunError, match="fits 0 of"):
         export(tmp_path / "run", tmp_path / "other", recipe="zz")
+
+
+def test_a_run_that_is_extended_and_stopped_again_is_unfinished_and_resumes_without_a_new_budget(
+    tmp_path, small_npz, monkeypatch
+):
+    import merganser.run._loop as loop
+
+    evolve("specialists", str(small_npz), budget=100, run=tmp_path / "run")
+    original = loop.Evolution.step
+
+    def step(evolution):
+        if evolution.evaluations == 150:
+            evolution.save()
+            raise InterruptedError
+        original(evolution)
+
+    monkeypatch.setattr(loop.Evolution, "step", step)
+    with pytest.raises(InterruptedError):
+        resume(tmp_path / "run", budget=220)
+    monkeypatch.undo()
+    assert summarise(tmp_path / "run").state == "unfinished"
+    at_once = evolve("specialists", str(small_npz), budget=220, run=tmp_path / "long")
+    assert resume(tmp_path / "run").winner == at_once.winner

@@ -30,7 +30,11 @@ class Watch:
         self._quiet = quiet
         self._pause, self._last = _FIRST_LINE_SECONDS, time.monotonic()
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=words
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=words,
         )
         self._task = self._bar.add_task("children", total=1.0)
         self._figures = Text(style="dim")

@@ -117,7 +117,9 @@ class MapElites:
         if not changed:
             return self
         elites = tuple(cells[c] for c in sorted(cells))
-        return replace(self, cells=MappingProxyType(cells), qualities=MappingProxyType(qualities), elites=elites)
+        return replace(
+            self, cells=MappingProxyType(cells), qualities=MappingProxyType(qualities), elites=elites
+        )
 
     def screen(self, proposal: Proposal) -> None:
         """No early rejection: a bad child may found a cell."""

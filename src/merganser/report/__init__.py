@@ -3,7 +3,7 @@
 | names | what |
 | --- | --- |
 | [`write_report`][] | the file |
-| [`run_info`][], [`RunInfo`][], [`SplitInfo`][], [`Failure`][] | the facts of a run |
+| [`run_info`][], [`RunInfo`][], [`Failure`][] | the facts of a run |
 | [`win_info`][], [`WinInfo`][], [`niche_order`][] | which member solves which sample |
 | [`lineage_info`][], [`LineageInfo`][], [`Ancestor`][], [`Descent`][] | where the winner comes from |
 | [`share_info`][], [`ShareInfo`][], [`LayerShare`][] | how much of each seed is where in the winner |
@@ -12,7 +12,7 @@ Nothing that draws is imported before a report is written.
 """
 
 from merganser.report._lineage import Ancestor, Descent, LineageInfo, lineage_info
-from merganser.report._run_info import Failure, RunInfo, SplitInfo, run_info
+from merganser.report._run_info import Failure, RunInfo, run_info
 from merganser.report._shares import LayerShare, ShareInfo, share_info
 from merganser.report._wins import WinInfo, niche_order, win_info
 from merganser.report._write import write_report
@@ -25,7 +25,6 @@ __all__ = [
     "LineageInfo",
     "RunInfo",
     "ShareInfo",
-    "SplitInfo",
     "WinInfo",
     "lineage_info",
     "niche_order",

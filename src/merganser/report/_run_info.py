@@ -6,26 +6,23 @@ members, so whatever is named was written before.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from merganser.evaluation import Interval
-from merganser.run import Child, EvolveSettings, Journal, ModelScores, Progress, RunDirectory, parse_settings
-
-
-class SplitInfo(NamedTuple):
-    """One split of the task's data."""
-
-    digest: str
-    name: str
-    split: str
-    samples: int
-    binary: bool
+from merganser.run import (
+    Child,
+    EvolveSettings,
+    Journal,
+    ModelScores,
+    Progress,
+    RunDirectory,
+    TaskRecord,
+    parse_settings,
+)
 
 
 class Failure(NamedTuple):
@@ -70,7 +67,7 @@ class RunInfo:
     size: int
     layers: tuple[tuple[str, int], ...]
     dropped: int
-    splits: tuple[SplitInfo, ...]
+    splits: tuple[TaskRecord, ...]
     digests: tuple[str, ...]
     parents: tuple[ModelScores, ...]
     winner: ModelScores | None
@@ -89,7 +86,7 @@ class RunInfo:
         return self.winner is not None
 
     @property
-    def search(self) -> SplitInfo:
+    def search(self) -> TaskRecord:
         """The split that the search sees."""
         return self.splits[0]
 
@@ -114,7 +111,7 @@ class RunInfo:
             return None
         return None if held_out is None else best - held_out
 
-    def split(self, name: str) -> SplitInfo | None:
+    def split(self, name: str) -> TaskRecord | None:
         """The split of this name; None if the run has none."""
         return next((s for s in self.splits if s.split == name), None)
 
@@ -134,16 +131,15 @@ def run_info(run: str | Path) -> RunInfo:
     """
     directory = RunDirectory(Path(run))
     with directory.journal() as journal:
-        outcome: dict[str, Any] = journal.results().get("outcome") or {}
+        outcome: dict[str, Any] = journal.outcome() or {}
         meta = journal.meta()
-        splits = _splits(directory.journal_path)
+        splits = tuple(journal.tasks())
         log = _Log.of(journal.children())
         progress = tuple(journal.progress())
-        # a finished run that was extended and stopped again still holds the outcome of its first end
-        if outcome.get("evaluations") != log.count or outcome.get("winner") is None:
-            outcome = {}
         names = tuple(entry["name"] for entry in meta["parents"])
-        parents = _parents_of(outcome) if outcome else _parents_so_far(journal, log, splits, names)
+        parents = _parents_so_far(journal, log, splits, names)
+        if outcome:
+            parents = tuple(map(ModelScores.from_json, outcome["parents"]))
     winner = _winner(outcome) if outcome else None
     members = tuple(meta.get("members", ()))
     return RunInfo(
@@ -193,29 +189,13 @@ class _Log:
         return cls(events, count, measured, reasons)
 
 
-def _splits(path: Path) -> tuple[SplitInfo, ...]:
-    """The journal's table of tasks, in the order the run was given them: the search split first."""
-    with closing(sqlite3.connect(path)) as db:
-        rows = db.execute("SELECT digest, name, split, samples, binary FROM tasks ORDER BY id").fetchall()
-    return tuple(
-        SplitInfo(digest, name, split, samples, bool(binary)) for digest, name, split, samples, binary in rows
-    )
-
-
 def _winner(outcome: dict[str, Any]) -> ModelScores:
     test = None if outcome["test"] is None else Interval(**outcome["test"])
     return ModelScores("winner", outcome["winner"], outcome["search"], outcome["validation"], test)
 
 
-def _parents_of(outcome: dict[str, Any]) -> tuple[ModelScores, ...]:
-    return tuple(
-        ModelScores(**{**entry, "test": None if entry["test"] is None else Interval(**entry["test"])})
-        for entry in outcome["parents"]
-    )
-
-
 def _parents_so_far(
-    journal: Journal, log: _Log, splits: tuple[SplitInfo, ...], names: tuple[str, ...]
+    journal: Journal, log: _Log, splits: tuple[TaskRecord, ...], names: tuple[str, ...]
 ) -> tuple[ModelScores, ...]:
     """What is known of the parents before the end: they are the first candidates."""
     known = [(name, log.events[k]) for k, name in enumerate(names) if k in log.events]

@@ -142,7 +142,7 @@ def resume(
     if budget is not None:
         settings = dataclasses.replace(settings, budget=Budget.parse(budget))
     with directory.journal() as journal:
-        finished, count = bool(journal.results()), journal.count()
+        finished, count = journal.outcome() is not None, journal.count()
     limit = settings.budget.evaluations
     if finished and (budget is None or (limit is not None and limit <= count)):
         raise RunError(
@@ -214,7 +214,7 @@ def _continued(
             f"merganser runs resume {directory.path}"
         )
     with directory.journal() as journal:
-        if journal.results() and before.budget == settings.budget:
+        if journal.outcome() and before.budget == settings.budget:
             raise RunError(
                 f"{directory.path} holds this very run, finished. Look at it: merganser runs show {directory.path}"
             )

@@ -81,7 +81,7 @@ def summarise(run: str | Path) -> RunSummary:
     """
     directory = RunDirectory(Path(run))
     with directory.journal() as journal:
-        meta, outcome, points = journal.meta(), journal.results().get("outcome"), journal.progress()
+        meta, outcome, points = journal.meta(), journal.outcome(), journal.progress()
         count = journal.count()
     settings = directory.settings()
     models = settings.models if isinstance(settings.models, str) else ", ".join(settings.models)
@@ -149,7 +149,7 @@ def export(run: str | Path, out: str | Path, *, recipe: str | None = None) -> Ch
     """
     directory = RunDirectory(Path(run))
     with directory.journal() as journal:
-        meta, outcome = journal.meta(), journal.results().get("outcome")
+        meta, outcome = journal.meta(), journal.outcome()
     if outcome is None:
         raise RunError(f"{run} is not finished, so it has no winner yet. Go on: merganser runs resume {run}")
     digest = _member(directory, outcome["winner"] if recipe is None else recipe)
@@ -183,7 +183,7 @@ def _member(directory: RunDirectory, beginning: str) -> str:
 
 def _test_row(directory: RunDirectory) -> tuple[str, Any] | None:
     with directory.journal() as journal:
-        outcome = journal.results().get("outcome")
+        outcome = journal.outcome()
         test = next((t for t in journal.tasks() if t.split == "test"), None)
         if outcome is None or test is None:
             return None

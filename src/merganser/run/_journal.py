@@ -247,9 +247,11 @@ class Journal:
             for digest, name, split, samples, binary in self._db.execute(query)
         ]
 
-    def results(self) -> dict[str, Any]:
-        """Final figures; empty while the run is not finished."""
-        return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM results")}
+    def outcome(self) -> dict[str, Any] | None:
+        """The final figures; None while the run is not finished, or goes on beyond an earlier end."""
+        found = self._db.execute("SELECT value FROM results WHERE key = 'outcome'").fetchone()
+        outcome = None if found is None else json.loads(found[0])
+        return outcome if outcome and outcome["evaluations"] == self.count() else None
 
     def children(self, first: int = 0) -> Iterator[Child]:
         """The event log from one index on."""

@@ -48,6 +48,11 @@ class ModelScores:
             "failed": self.failed,
         }
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ModelScores:
+        """Read the plain form."""
+        return cls(**{**data, "test": None if data["test"] is None else Interval(**data["test"])})
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
