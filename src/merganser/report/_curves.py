@@ -46,7 +46,7 @@ def progress_chart(info: RunInfo, *, description: str) -> dict[str, Any]:
             ),
         )
     )
-    parts = [curves.mark_line(strokeWidth=2.2, interpolate="monotone"), *_reference_lines(info)]
+    parts = [curves.mark_line(strokeWidth=2.2), *_reference_lines(info)]
     if len(info.progress) < 4:
         parts.append(curves.mark_point(size=60, filled=True, opacity=1))
     parts += _cursor(info.progress, [(k, _SERIES[k], ".1%") for k in shown])
@@ -66,8 +66,8 @@ def diversity_chart(info: RunInfo, field: str, *, description: str) -> dict[str,
         y=alt.Y(f"{field}:Q", title=None, axis=axis, scale=alt.Scale(domain=[0, 1])),
     )
     parts = [
-        base.mark_area(color=colour, opacity=0.14, interpolate="monotone"),
-        base.mark_line(color=colour, strokeWidth=2.2, interpolate="monotone"),
+        base.mark_area(color=colour, opacity=0.14),
+        base.mark_line(color=colour, strokeWidth=2.2),
     ]
     if len(info.progress) < 4:
         parts.append(base.mark_point(color=colour, size=60, filled=True, opacity=1))

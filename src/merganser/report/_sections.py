@@ -46,17 +46,16 @@ def progress_section(info: RunInfo) -> Section:
         )
     last = info.progress[-1]
     description = (
-        f"Scores over {counted(last.evaluations, 'evaluation')}: the best member ends at "
-        f"{percent(last.best)} on the "
-        f"search samples and {percent(last.validation)} on validation, the population's mean at "
-        f"{percent(last.mean)}."
+        f"Scores over {counted(last.evaluations, 'evaluation')}: the best member ends at {percent(last.best)}"
     )
-    caption = (
-        "The best member on the samples the search sees, the same member on validation samples it "
-        "does not see, and the "
-        "population's mean. Where the first two part, the search fits its samples rather than the task. "
-        "Dotted lines: the parents on the search samples."
-    )
+    caption = "The best member on the samples the search sees"
+    if last.validation is not None:
+        description += f" on the search samples and at {percent(last.validation)} on validation"
+        caption += ", the same member on validation samples it does not see,"
+    description += f", the population's mean at {percent(last.mean)}."
+    caption += " and the population's mean. Dotted lines: the parents on the search samples."
+    if last.validation is not None:
+        caption += " Where the first two part, the search fits its samples rather than the task."
     spec = progress_chart(info, description=description)
     return section("progress", "Progress", _figure("progress", caption), charts={"progress": spec})
 
