@@ -125,7 +125,7 @@ def test_a_file_in_the_working_directory_does_not_steer_it(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cma_signals.in").write_text("{'timeout': 0, 'maxfevals': 1}")
     state = CmaEs.start(DenseVectors(DenseSpace(0, 6)), np.ones(SAMPLES), seed=3, population=5)
-    state, _ = search(state, lambda flat: np.resize(sphere(1)(flat), SAMPLES), 30)
+    state, _ = search(state, lambda flat: np.resize(sphere(1)(flat), SAMPLES), 2 + 4 * 5)
     assert not state.exhausted
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from merganser.evaluation._samples import Samples
 
 
+@runtime_checkable
 class Task(Protocol):
     """Scores a live model on chosen samples."""
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -41,6 +41,7 @@ FULL_COVARIANCE_LIMIT = 2_000
 """Dimensions up to which the covariance is full; above, it is diagonal."""
 
 
+@runtime_checkable
 class VectorSpace(Protocol):
     """Vectors that decode to genomes."""
 

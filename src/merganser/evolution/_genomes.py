@@ -62,6 +62,7 @@ class Cross:
     noise: tuple[float, float] | None = None
 
 
+@runtime_checkable
 class Space(Protocol):
     """Where genomes live."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -70,6 +70,7 @@ class Row:
         return float(self.scores.sum()) / max(count, 1)
 
 
+@runtime_checkable
 class Screening(Protocol):
     """Which samples a child still has to be scored on before its fate is certain."""
 
@@ -82,6 +83,7 @@ class Screening(Protocol):
         ...
 
 
+@runtime_checkable
 class Member(Protocol):
     """A candidate that a search holds, with what it scored."""
 
@@ -101,17 +103,18 @@ class Member(Protocol):
         ...
 
 
+@runtime_checkable
 class Search(Protocol):
     """A search as a value."""
 
-    def ask(self, n: int = 1) -> tuple[Self, list[Proposal]]:
+    def ask(self, n: int = 1) -> tuple[Search, list[Proposal]]:
         """The next `n` children, and the state that has handed them out.
 
         Fewer, or none, where others must be told first, and at the end.
         """
         ...
 
-    def tell(self, proposals: Sequence[Proposal], rows: Sequence[Row]) -> Self:
+    def tell(self, proposals: Sequence[Proposal], rows: Sequence[Row]) -> Search:
         """The state after these children were scored, in order of their index."""
         ...
 

@@ -8,12 +8,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 
+@runtime_checkable
 class LiveModel(Protocol):
     """What a task scores."""
 

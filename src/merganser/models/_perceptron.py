@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float32
@@ -42,7 +41,7 @@ class Perceptron:
         self._zeros = np.zeros(max(max(layer.shape) for layer in layers), dtype=np.float32)
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, features: int) -> Self:
+    def of(cls, checkpoint: Checkpoint, features: int) -> Perceptron:
         """The perceptron a checkpoint holds.
 
         Args:

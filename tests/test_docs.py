@@ -1,0 +1,57 @@
+"""What README and docs show works: Python blocks run, commands are accepted, links lead somewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES += [ROOT / "benchmarks" / "README.md"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+SMALL = {"evolve": ["--budget", "60", "--quiet"]}
+
+
+def blocks(language):
+    for page in PAGES:
+        for i, (kind, text) in enumerate(BLOCK.findall(page.read_text())):
+            if kind == language:
+                yield pytest.param(text, id=f"{page.relative_to(ROOT)}-{i}")
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_python_blocks_run(text, tmp_path):
+    done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_yaml_blocks_are_evolve_files(text):
+    import yaml
+
+    from merganser.run import parse_settings
+
+    assert parse_settings(yaml.safe_load(text)).weighted_tasks
+
+
+@pytest.mark.parametrize("text", blocks("console"))
+def test_commands_run_with_a_small_budget(text, tmp_path):
+    commands = [line[2:].split() for line in text.splitlines() if line.startswith("$ merganser")]
+    assert commands, "a console block shows at least one command of ours"
+    scripts = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    for words in commands:
+        small = [*words, *SMALL.get(words[1], [])]
+        done = subprocess.run(small, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page):
+    for target in LINK.findall(page.read_text()):
+        if not target.startswith(("http://", "https://", "mailto:")):
+            assert (page.parent / target).exists(), f"{page}: {target}"
