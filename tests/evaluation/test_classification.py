@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from merganser.evaluation import Classification, NonFiniteOutputError, Samples, content_hashes
+from merganser.evaluation import (
+    Classification,
+    NonFiniteOutputError,
+    Samples,
+    _classification,
+    content_hashes,
+)
 
 X = np.eye(4, 3)
 Y = np.array([0, 1, 2, 1])
@@ -40,6 +46,30 @@ def test_only_the_samples_asked_for_are_shown_and_in_that_order():
     assert (model.shown == X[[3, 0]]).all()
     assert model.shown.dtype == np.float32
     assert task().score(model, np.array([], dtype=int)).tolist() == []
+
+
+class Looking:
+    """A model whose answer follows from the input, and which remembers how many it saw at a time."""
+
+    size = 0
+
+    def __init__(self):
+        self.batches = []
+
+    def write(self, parameters):
+        raise AssertionError
+
+    def __call__(self, inputs):
+        self.batches.append(len(inputs))
+        return inputs + np.arange(3, dtype=np.float32) / 4
+
+
+@pytest.mark.parametrize(("size", "batches"), [(1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (9, [5])])
+def test_scores_do_not_depend_on_how_many_samples_are_shown_at_a_time(monkeypatch, size, batches):
+    monkeypatch.setattr(_classification, "_BATCH", size)
+    model, ids = Looking(), np.array([3, 0, 1, 1, 2])
+    assert task().score(model, ids).tolist() == [0, 1, 1, 1, 1]
+    assert model.batches == batches
 
 
 def test_among_equal_logits_the_first_class_counts():

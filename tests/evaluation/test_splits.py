@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from merganser import TaskError
@@ -34,7 +34,12 @@ doubled = st.lists(st.integers(0, 30), min_size=12, max_size=80).filter(lambda c
     doubled, st.one_of(st.none(), st.lists(st.integers(20, 40), min_size=1, max_size=20)), st.integers(0, 5)
 )
 def test_no_content_is_in_two_splits_and_no_sample_is_lost(training, test, seed):
-    splits = split_arrays(data(training, test), SplitRule(seed=seed))
+    try:
+        splits = split_arrays(data(training, test), SplitRule(seed=seed))
+    except TaskError:  # so few are left beside the test set that a split is empty
+        assume(test is not None)
+        assert len(set(training) - set(test)) < 25
+        return
     hashes = [set(t.samples.hashes) for t in parts(splits).values()]
     assert sum(map(len, hashes)) == len(set().union(*hashes))
     kept = sorted(x for t in parts(splits).values() for x in contents(t))

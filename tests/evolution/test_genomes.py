@@ -61,7 +61,9 @@ def test_both_spaces_make_the_child_of_equation_2(rule, angles, seed, w, split):
     for space in (dense, exact):
         child = space.child(*space.seeds, Cross(w, split))
         assert isinstance(child, Genome)
-        np.testing.assert_allclose(space.flat(child), expected, atol=1e-6)
+        # nearly opposite sides have large weights on both parents, whose rounding shows
+        scale = max(1.0, np.abs(expected).max())
+        np.testing.assert_allclose(space.flat(child), expected, atol=2e-6 * scale)
         assert space.flat(child).dtype == np.float32
 
 

@@ -28,7 +28,7 @@ class Watch:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._pause, self._last = _FIRST_LINE_SECONDS, time.monotonic()
+        self._pause, self._last, self._shown = _FIRST_LINE_SECONDS, time.monotonic(), -1
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -59,10 +59,16 @@ class Watch:
             self._bar.update(self._task, completed=fraction_done(evolution), description=description)
             self._figures.plain = figures(evolution)
             self._live.refresh()
-        elif not self._quiet and (evolution.done or time.monotonic() - self._last >= self._pause):
+        elif not self._quiet and self._line_due(evolution):
+            self._shown = evolution.evaluations
             words.print(line(evolution), soft_wrap=True)
             self._last = time.monotonic()
             self._pause = min(self._pause * _LINE_GROWTH, _LONGEST_PAUSE_SECONDS)
+
+    def _line_due(self, evolution: Evolution) -> bool:
+        if evolution.evaluations == self._shown:
+            return False
+        return evolution.done or time.monotonic() - self._last >= self._pause
 
 
 def figures(evolution: Evolution) -> str:

@@ -13,6 +13,7 @@ from merganser.evaluation._samples import Samples, content_hashes
 from merganser.models import LiveModel
 
 _SCORER = "classification 1"
+_BATCH = 4096  # samples at a time: more need memory and gain nothing
 
 
 class NonFiniteOutputError(ArithmeticError):
@@ -76,6 +77,12 @@ class Classification:
         Raises:
             NonFiniteOutputError: If a logit is NaN or infinite: then nothing the model says can be trusted.
         """
+        if len(ids) <= _BATCH:
+            return self._score_batch(model, ids)
+        batches = np.split(ids, range(_BATCH, len(ids), _BATCH))
+        return np.concatenate([self._score_batch(model, batch) for batch in batches])
+
+    def _score_batch(self, model: LiveModel, ids: np.ndarray) -> Float[np.ndarray, " ids"]:
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told as an error below
             logits = model(self.inputs.take(ids, axis=0))
             suspicious = not np.isfinite(logits.sum())
