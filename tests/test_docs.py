@@ -23,13 +23,15 @@ def blocks(language):
                 yield pytest.param(text, id=f"{page.relative_to(ROOT)}-{i}")
 
 
-@pytest.mark.parametrize("text", blocks("python"))
+@pytest.mark.parametrize("text", list(blocks("python")))
 def test_python_blocks_run(text, tmp_path):
-    done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("text", blocks("yaml"))
+@pytest.mark.parametrize("text", list(blocks("yaml")))
 def test_yaml_blocks_are_evolve_files(text):
     import yaml
 
@@ -38,7 +40,7 @@ def test_yaml_blocks_are_evolve_files(text):
     assert parse_settings(yaml.safe_load(text)).weighted_tasks
 
 
-@pytest.mark.parametrize("text", blocks("console"))
+@pytest.mark.parametrize("text", list(blocks("console")))
 def test_commands_run_with_a_small_budget(text, tmp_path):
     commands = [line[2:].split() for line in text.splitlines() if line.startswith("$ merganser")]
     assert commands, "a console block shows at least one command of ours"
@@ -46,7 +48,9 @@ def test_commands_run_with_a_small_budget(text, tmp_path):
     environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
     for words in commands:
         small = [*words, *SMALL.get(words[1], [])]
-        done = subprocess.run(small, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(
+            small, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
+        )
         assert done.returncode == 0, done.stderr
 
 

@@ -85,10 +85,8 @@ def test_double_precision_seeds_are_summed_in_double_precision():
 def test_seeds_are_found_by_their_digests_in_whatever_order():
     seeds = [checkpoint(k) for k in range(3)]
     c = Combination(tuple(s.digest for s in seeds), [0, seeds[0].layout.size], [[0.2, 0.3, 0.5]])
-    by_digest = {s.digest: s for s in reversed(seeds)}
     expected = flat_read(materialise(c, seeds))
     assert (flat_read(materialise(c, seeds[::-1])) == expected).all()
-    assert (flat_read(materialise(c, by_digest)) == expected).all()
 
 
 def test_another_model_than_the_recipe_names_is_refused():
@@ -97,7 +95,7 @@ def test_another_model_than_the_recipe_names_is_refused():
     with pytest.raises(ValueError, match=f"needs the seed with digest {seeds[1].digest}"):
         materialise(c, [seeds[0], checkpoint(7)])
     with pytest.raises(ValueError, match="have none"):
-        materialise(c, {})
+        materialise(c, [])
 
 
 def test_seeds_that_do_not_align_or_have_another_size_are_refused():

@@ -29,7 +29,7 @@ Report = Annotated[bool, typer.Option(help="Write RUN/report.html at the end.", 
 words = Console(stderr=True, highlight=False)
 """Everything meant for people goes to standard error."""
 
-tables = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+tables = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
 """Except what they asked for: tables go to standard output, wide where nobody's window limits them."""
 
 

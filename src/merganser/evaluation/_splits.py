@@ -57,10 +57,13 @@ def split_arrays(data: LabelledArrays, rule: SplitRule = SplitRule()) -> Splits:
     hashes = content_hashes(row.tobytes() for row in data.inputs)
     known = set(test.samples.hashes)
     fresh = np.array([h not in known for h in hashes])
-    held_out = chosen(hashes, rule.validation, f"validation {rule.seed}")
+    held_out = np.zeros(len(hashes), dtype=bool)
+    held_out[fresh] = chosen(
+        tuple(h for h in hashes if h not in known), rule.validation, f"validation {rule.seed}"
+    )
     return Splits(
         _part(data, hashes, fresh & ~held_out, "search"),
-        _part(data, hashes, fresh & held_out, "validation"),
+        _part(data, hashes, held_out, "validation"),
         test,
         dropped=int((~fresh).sum()),
     )

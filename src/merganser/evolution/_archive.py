@@ -16,7 +16,8 @@ from jaxtyping import Float
 from merganser.evolution._niches import Niches, attraction, capacities, prices
 
 TIE = 1e-10
-"""Niche fitnesses closer than this are equal; sums of at most 20 different unit fractions differ by more."""
+"""Niche fitnesses closer than this are equal, as a share of the largest where that is below 1; sums of at most 20
+different unit fractions differ by more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,8 @@ class Archive:
             capacity = np.maximum(capacity, scores * self.weights)
         price = prices(self.demand + scores, capacity, self.niches)
         fitness = np.append(self.scores @ price, scores @ price)
-        return int(np.flatnonzero(fitness <= fitness.min() + TIE)[0])
+        tie = TIE * min(1.0, float(fitness.max()))
+        return int(np.flatnonzero(fitness <= fitness.min() + tie)[0])
 
 
 def _wheel(shares: Float[np.ndarray, " members"]) -> Float[np.ndarray, " members"]:

@@ -189,6 +189,7 @@ class CmaEs:
             "signals_filename": "",  # else it obeys a file of that name in the working directory
             "seed": np.nan,  # neither seed nor read numpy's global generator
             "randn": lambda *shape: normals[0].standard_normal(shape),
+            "tolflatfitness": np.inf,  # scores of 0 and 1 tie easily; small steps end the search, not ties
             "CMA_diagonal": uses_diagonal(dimensions, covariance),
         }
         if population is not None:

@@ -13,7 +13,7 @@ and in float64 for double-precision ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,17 +59,15 @@ def combine_flat(
     return child
 
 
-def materialise(
-    combination: Combination, seeds: Mapping[str, Checkpoint] | Sequence[Checkpoint]
-) -> Checkpoint:
+def materialise(combination: Combination, seeds: Sequence[Checkpoint]) -> Checkpoint:
     """The model a combination describes, in memory; dtypes, buffers and configuration are the first seed's.
 
     Args:
         combination: What to build.
-        seeds: The seed checkpoints, by digest or in the combination's order.
+        seeds: The seed checkpoints, in any order: they are known by their digests.
 
     Raises:
-        ValueError: If a seed is missing, is another model than the recipe names, or does not align.
+        ValueError: If a seed that the recipe names is missing, or they do not align.
     """
     checkpoints = _in_order(combination, seeds)
     layout = check_aligned(checkpoints)
@@ -109,10 +107,8 @@ def stored_as(values: Float[np.ndarray, "*shape"], donor: Checkpoint, name: str)
     return torch.tensor(values).to(donor.read(name).dtype)
 
 
-def _in_order(
-    combination: Combination, seeds: Mapping[str, Checkpoint] | Sequence[Checkpoint]
-) -> tuple[Checkpoint, ...]:
-    by_digest = dict(seeds) if isinstance(seeds, Mapping) else {c.digest: c for c in seeds}
+def _in_order(combination: Combination, seeds: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
+    by_digest = {c.digest: c for c in seeds}
     missing = [d for d in combination.seeds if d not in by_digest]
     if missing:
         raise ValueError(

@@ -90,6 +90,8 @@ class Perceptron:
 
     def __call__(self, inputs: Float32[np.ndarray, "batch ..."]) -> Float32[np.ndarray, "batch outputs"]:
         """Logits for a batch of inputs, each flattened."""
+        if not self._weights:
+            raise RuntimeError("This network has no parameters yet. Call `write` first.")
         hidden = inputs.reshape(len(inputs), -1)
         last = len(self._weights) - 1
         for i, (matrix, bias) in enumerate(self._weights):

@@ -119,6 +119,12 @@ class RunDirectory:
                 )
         return plan
 
+    def sweep(self) -> None:
+        """Remove what a killed process left half-written; only for the one writer, who holds the lock."""
+        for folder in (self.recipe_path("").parent, self.tensors_path("").parent):
+            for left in folder.glob(".*.tmp"):
+                left.unlink()
+
     def parent(self, entry: dict[str, Any]) -> Parent:
         """A parent of the run, checked against the digest it was started with.
 

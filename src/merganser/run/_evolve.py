@@ -154,6 +154,7 @@ def resume(
 
 def _drive(plan: Plan, directory: RunDirectory, out: str | Path | None, watch: Watcher | None) -> Outcome:
     with threadpool_limits(1), directory.journal(write=True) as journal, _stop_signal() as stopped:
+        directory.sweep()
         journal.set_meta(settings=plan.settings.to_json())
         evolution = Evolution(plan, journal)
         _check_parents(evolution)
