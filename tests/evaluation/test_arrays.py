@@ -244,3 +244,11 @@ def test_references_to_nothing_say_what_was_expected(tmp_path, reference):
 def test_an_empty_folder_says_what_it_lacks(tmp_path):
     with pytest.raises(TaskError, match="found no arrays"):
         read_arrays(tmp_path)
+
+
+def test_the_digits_are_the_same_from_their_file_and_from_the_library(monkeypatch):
+    from_file = read_arrays("digits")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    from_library = read_arrays("digits")
+    assert (from_file.inputs == from_library.inputs).all()
+    assert (from_file.test_labels == from_library.test_labels).all()

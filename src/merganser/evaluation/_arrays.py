@@ -13,6 +13,7 @@ Bytes (`uint8`) are divided by 255; everything else is taken as it is. Nothing i
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import math
 import struct
 import zipfile
@@ -98,11 +99,24 @@ def read_arrays(reference: str | Path) -> LabelledArrays:
 
 
 def _digits() -> LabelledArrays:
+    table = _digits_table()
+    images, labels, first = table[:, :-1].astype(np.float32), table[:, -1].astype(np.int64), DIGITS_TRAINING
+    return LabelledArrays("digits", images[:first], labels[:first], images[first:], labels[first:])
+
+
+def _digits_table() -> np.ndarray:
+    """scikit-learn's table: 64 pixels and the digit per row.
+
+    Read from its file where that lies as expected, because importing the library takes longer than a small run.
+    """
+    spec = importlib.util.find_spec("sklearn")
+    file = Path(str(spec and spec.origin)).parent / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():
+        return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits
 
-    images, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
-    images, first = images.astype(np.float32), DIGITS_TRAINING
-    return LabelledArrays("digits", images[:first], labels[:first], images[first:], labels[first:])
+    images, labels = load_digits(return_X_y=True)
+    return np.column_stack([np.asarray(images), np.asarray(labels)])
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
