@@ -8,7 +8,7 @@ import pytest
 from merganser import ConfigError
 from merganser.merging import Combination, read_recipe, write_recipe
 
-RECIPE = Combination(("a" * 64, "b" * 64), [0, 4, 10], [[1 / 3, 2 / 3], [np.pi, -1e-300]])
+RECIPE = Combination(("a" * 64, "b" * 64), np.array([0, 4, 10]), np.array([[1 / 3, 2 / 3], [np.pi, -1e-300]]))
 
 
 def test_a_recipe_survives_the_file(tmp_path):

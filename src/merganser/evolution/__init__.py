@@ -12,7 +12,7 @@
 """
 
 from merganser.evolution._archive import Archive, ArchiveMember
-from merganser.evolution._best import Best, weighted_mean
+from merganser.evolution._best import Best, weighted_mean, weighted_means
 from merganser.evolution._cma_es import (
     FULL_COVARIANCE_LIMIT,
     CmaEs,
@@ -77,4 +77,5 @@ __all__ = [
     "random_start",
     "uses_diagonal",
     "weighted_mean",
+    "weighted_means",
 ]

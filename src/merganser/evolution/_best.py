@@ -10,11 +10,16 @@ from jaxtyping import Float
 from merganser.evolution._archive import ArchiveMember
 
 
-def weighted_mean(
-    scores: Float[np.ndarray, "*models samples"], weights: Float[np.ndarray, " samples"]
-) -> np.ndarray:
-    """Mean score over samples, by their weights; what every search here except the niches maximises."""
+def weighted_means(
+    scores: Float[np.ndarray, "models samples"], weights: Float[np.ndarray, " samples"]
+) -> Float[np.ndarray, " models"]:
+    """Mean score of each model over samples, by their weights; what every search except the niches maximises."""
     return scores @ (weights / weights.sum())
+
+
+def weighted_mean(scores: Float[np.ndarray, " samples"], weights: Float[np.ndarray, " samples"]) -> float:
+    """The same for one model."""
+    return float(scores @ (weights / weights.sum()))
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Best:
 
     def insert(self, child: ArchiveMember) -> Best:
         """The list after one more candidate."""
-        quality = float(weighted_mean(child.scores, self.weights))
+        quality = weighted_mean(child.scores, self.weights)
         place = sum(q >= quality for q in self.qualities)
         if place >= self.capacity:
             return self

@@ -233,7 +233,7 @@ class CmaEs:
                 self.vectors.space.keep(proposal.genome)
             best = joined
             if proposal.kind != "seed":
-                losses.append(1.0 - float(weighted_mean(row.scores, best.weights)))
+                losses.append(1.0 - weighted_mean(row.scores, best.weights))
         if losses and len(losses) == len(self.generation):
             self.engine.tell(list(self.generation), losses)
             stop = bool(self.engine.stop())  # asked once a generation: the engine counts how often it is

@@ -108,7 +108,7 @@ class MapElites:
         """Put each child into its cell if that is empty or it is better than who is there."""
         cells, qualities, changed = dict(self.cells), dict(self.qualities), False
         for proposal, row in zip(proposals, rows, strict=True):
-            cell, quality = self.cell(row.scores), float(weighted_mean(row.scores, self.weights))
+            cell, quality = self.cell(row.scores), weighted_mean(row.scores, self.weights)
             if cell not in cells or quality > qualities[cell]:
                 self.space.keep(proposal.genome)
                 cells[cell] = ArchiveMember(proposal.index, proposal.genome, row.scores)

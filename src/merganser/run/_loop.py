@@ -13,7 +13,7 @@ import numpy as np
 
 from merganser._errors import RunError
 from merganser.evaluation import Task
-from merganser.evolution import Proposal, Row, Search, coverage, entropy, weighted_mean
+from merganser.evolution import Proposal, Row, Search, coverage, entropy, weighted_means
 from merganser.run._journal import Journal, Progress
 from merganser.run._plan import Plan
 
@@ -95,7 +95,7 @@ class Evolution:
         if not members:
             return
         scores = np.stack([m.scores for m in members])
-        means = weighted_mean(scores, self.plan.weights)
+        means = weighted_means(scores, self.plan.weights)
         best = int(means.argmax())
         self.point = Progress(
             self.evaluations,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from merganser.evaluation import Interval, ScoreMatrix
-from merganser.evolution import Member, coverage, entropy, weighted_mean
+from merganser.evolution import Member, coverage, entropy, weighted_mean, weighted_means
 from merganser.merging import Combination, write_recipe
 from merganser.run._directory import RunDirectory
 from merganser.run._loop import Evolution
@@ -136,7 +136,7 @@ def interrupted(evolution: Evolution, directory: RunDirectory) -> Outcome:
 def _choose(evolution: Evolution) -> Member:
     """The member with the best validation score; search score decides between equals, then age."""
     members = evolution.search.members
-    means = weighted_mean(np.stack([m.scores for m in members]), evolution.plan.weights)
+    means = weighted_means(np.stack([m.scores for m in members]), evolution.plan.weights)
     if evolution.plan.splits.validation is None:
         held_out = [0.0] * len(members)
     else:
@@ -188,7 +188,7 @@ def _scores_of(
 ) -> ModelScores:
     splits = evolution.plan.splits
     search = evolution.row_on(splits.search, genome)
-    mean = float(weighted_mean(search.scores, evolution.plan.weights))
+    mean = weighted_mean(search.scores, evolution.plan.weights)
     test = None
     if tested and splits.test is not None:
         row = evolution.row_on(splits.test, genome)
