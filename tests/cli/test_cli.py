@@ -133,7 +133,7 @@ def test_a_file_is_read_and_options_override_it(tmp_path, small_npz):
         ("task: digits\nsearch: {population: 0}\n", "greater than 0, but found 0"),
         ("task: digits\ntasks: [{task: digits}]\n", "Give either `task:` or `tasks:`"),
         ("models: scratch\n", "Give either `task:` or `tasks:`"),
-        ("task: digits\nmodels: []\n", "`models:` is empty"),
+        ("task: digits\nmodels: []\n", "`models` is empty"),
         ("version: 2\ntask: digits\n", "`version`: input should be 1"),
         ("- a list\n", "expected a mapping"),
         ("task: [unclosed\n", "is no YAML"),

@@ -6,7 +6,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from merganser import TaskError
-from merganser.evaluation import LabelledArrays, SplitRule, read_arrays, split_arrays
+from merganser.evaluation import (
+    Classification,
+    LabelledArrays,
+    SplitRule,
+    Splits,
+    check_disjoint,
+    read_arrays,
+    split_arrays,
+)
 
 
 def data(contents, test=None):
@@ -135,3 +143,13 @@ def test_the_papers_split_takes_the_last_fifth_in_order():
 def test_a_split_that_would_be_empty_is_refused(arrays, rule):
     with pytest.raises(TaskError, match=r"Cannot take|is empty"):
         split_arrays(arrays, rule)
+
+
+def test_splits_of_ones_own_that_share_a_sample_are_refused():
+    x = np.arange(12, dtype=np.float32).reshape(6, 2)
+    y = np.zeros(6, dtype=np.int64)
+    apart = Splits(Classification.of("t", x[:3], y[:3]), None, Classification.of("t", x[3:], y[3:]))
+    check_disjoint(apart)
+    shared = Splits(Classification.of("t", x[:4], y[:4]), None, Classification.of("t", x[3:], y[3:], "test"))
+    with pytest.raises(TaskError, match=r"1 samples of t \(test\) are in an earlier split too"):
+        check_disjoint(shared)

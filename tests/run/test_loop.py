@@ -12,8 +12,9 @@ from torch import nn
 
 from merganser import CheckpointError, ConfigError, OutputError, RunError, TaskError, save
 from merganser.evaluation import Classification, Samples, Splits, content_hashes
+from merganser.evolution import Row
 from merganser.models import perceptron_size, perceptron_tensors
-from merganser.run import RunDirectory, evolve, resume
+from merganser.run import Evolution, EvolveSettings, RunDirectory, evolve, export, make_plan, resume
 from merganser.weights import Checkpoint
 
 WIDTHS = (4, 3, 2)
@@ -274,3 +275,50 @@ def test_the_journal_is_committed_as_one_transaction(tmp_path, small_npz):
     children, scores = (db.execute(f"SELECT COUNT(*) FROM {t}").fetchone()[0] for t in ("children", "scores"))
     assert children == 25
     assert scores >= 25
+
+
+def test_other_models_of_the_same_kind_do_not_continue_a_run(tmp_path):
+    evolve([Mlp(0), Mlp(1)], toy_task(), budget=20, run=tmp_path / "run")
+    with pytest.raises(RunError, match="other settings"):
+        evolve([Mlp(0), Mlp(2)], toy_task(), budget=40, run=tmp_path / "run")
+    assert evolve([Mlp(0), Mlp(1)], toy_task(), budget=40, run=tmp_path / "run").evaluations == 40
+
+
+def test_no_models_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="`models` is empty"):
+        evolve([], toy_task(), budget=20, run=tmp_path / "run")
+
+
+def test_a_double_precision_winner_is_exported_as_it_was_found(tmp_path, small_npz):
+    seeds = []
+    for k in range(2):
+        flat = np.random.default_rng(k).standard_normal(perceptron_size((64, 8, 10)))
+        named = perceptron_tensors(flat, (64, 8, 10))
+        seeds.append(Checkpoint.from_tensors({name: t.astype(np.float64) for name, t in named.items()}))
+    outcome = evolve(seeds, str(small_npz), budget=60, run=tmp_path / "run")
+    assert outcome.checkpoint is not None
+    assert outcome.checkpoint.spec("layers.0.weight").dtype == "F64"
+    assert export(tmp_path / "run", tmp_path / "out").digest == outcome.checkpoint.digest
+
+
+def test_of_a_recipe_met_before_only_what_is_unknown_is_measured(tmp_path, small_npz):
+    plan = make_plan(EvolveSettings(models="specialists", task=str(small_npz)))
+    directory, task = RunDirectory(tmp_path / "run"), plan.splits.search
+    directory.create(plan)
+    with directory.journal(write=True) as journal:
+        evolution = Evolution(plan, journal)
+        for _ in range(40):
+            evolution.step()
+        _, (child,) = evolution.search.ask(1)
+        plan.model.write(plan.space.flat(child.genome))
+        truth = task.score(plan.model, np.arange(len(task.samples)))
+        known = np.arange(len(truth)) % 3 > 0
+        journal.add_scores(bytes.fromhex(child.digest), task, Row(truth * known, known))
+        before = evolution.measured
+        evolution.step()
+        row = journal.row(child.digest, task.digest, len(truth))
+        everywhere = np.ones(len(truth), bool)
+        measured = everywhere if row.measured is None else row.measured
+        assert (measured | known == measured).all()
+        assert (row.scores[measured] == truth[measured]).all()
+        assert evolution.measured - before == measured.sum() - known.sum()

@@ -2,7 +2,8 @@
 
 | names | what |
 | --- | --- |
-| [`Task`][], [`Samples`][], [`Splits`][], [`SplitRule`][] | what is asked, and how it is divided |
+| [`Task`][], [`Samples`][] | what is asked |
+| [`Splits`][], [`SplitRule`][], [`check_disjoint`][] | how it is divided |
 | [`Classification`][], [`read_arrays`][], [`LabelledArrays`][], [`split_arrays`][] | classification of arrays |
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
 | [`ScoreMatrix`][] | models x samples, with a mask |
@@ -17,7 +18,7 @@ from merganser.evaluation._matrix import ScoreMatrix
 from merganser.evaluation._mixture import Mixture, join_splits, sample_weights
 from merganser.evaluation._packing import pack_mask, pack_scores, unpack_mask, unpack_scores
 from merganser.evaluation._samples import Samples, content_hashes
-from merganser.evaluation._splits import SplitRule, split_arrays
+from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
 from merganser.evaluation._task import Splits, Task
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "SplitRule",
     "Splits",
     "Task",
+    "check_disjoint",
     "content_hashes",
     "difference_interval",
     "join_splits",

@@ -69,6 +69,24 @@ def split_arrays(data: LabelledArrays, rule: SplitRule = SplitRule()) -> Splits:
     )
 
 
+def check_disjoint(splits: Splits) -> None:
+    """Make sure that no content is in two splits.
+
+    Raises:
+        TaskError: If some is.
+    """
+    seen: set[str] = set()
+    for task in (splits.search, splits.validation, splits.test):
+        hashes = set() if task is None else set(task.samples.hashes)
+        if task is not None and hashes & seen:
+            raise TaskError(
+                f"{len(hashes & seen)} samples of {task.name} ({task.samples.split}) are in an earlier split too, "
+                f"one with hash {min(hashes & seen)}. What is searched on must not be tested on: divide the samples "
+                "by content."
+            )
+        seen |= hashes
+
+
 def chosen(hashes: tuple[str, ...], fraction: float, key: str) -> Bool[np.ndarray, " samples"]:
     """Which samples are in a part that takes `fraction` of the distinct contents; copies go together.
 

@@ -17,7 +17,7 @@ The seeds are the first children, and `warmup` random seed-with-seed merges may 
 
 References:
     Abrantes, Lange, Tang, *Competition and Attraction Improve Model Fusion*, GECCO 2025,
-    https://arxiv.org/abs/2508.16204 (section 3).
+    https://arxiv.org/abs/2508.16204.
 """
 
 from __future__ import annotations

@@ -76,8 +76,9 @@ def evolve(
         >>> outcome.evaluations, outcome.finished
         (60, True)
     """
+    parents, module = (None, None) if isinstance(models, str) else _given_parents(models)
     data: dict[str, Any] = {
-        "models": models if isinstance(models, str) else [str(_name(m)) for m in models],
+        "models": models if isinstance(models, str) else _names(models, parents),
         "task": task if isinstance(task, str) else getattr(task, "name", "splits"),
         "search": _plain(search, "method"),
         "splits": _plain(splits, "preset"),
@@ -86,15 +87,9 @@ def evolve(
         "seed": seed,
     }
     given = task if isinstance(task, Splits) else None if isinstance(task, str) else Splits(task)
-    parents, module = (None, None) if isinstance(models, str) else _given_parents(models)
+    settings = parse_settings(data, "evolve")
     return evolve_settings(
-        parse_settings(data, "evolve"),
-        run=run,
-        out=out,
-        watch=watch,
-        parents=parents,
-        splits=given,
-        module=module,
+        settings, run=run, out=out, watch=watch, parents=parents, splits=given, module=module
     )
 
 
@@ -232,7 +227,7 @@ def _fresh_directory(settings: EvolveSettings) -> Path:
 def _given_parents(
     models: Sequence[str | Path | Checkpoint | nn.Module],
 ) -> tuple[list[Parent] | None, nn.Module | None]:
-    """Parents and, if modules were given, the network they are of."""
+    """The parents, names like those of files where they are files; and the network, if modules were given."""
     paths = [m for m in models if isinstance(m, str | Path)]
     if len(paths) == len(models):
         return open_parents(paths), None
@@ -248,8 +243,10 @@ def _given_parents(
     return parents, module
 
 
-def _name(model: Any) -> str:
-    return str(model) if isinstance(model, str | Path) else getattr(model, "digest", type(model).__name__)
+def _names(models: Sequence[Any], parents: Sequence[Parent] | None) -> list[str]:
+    """How the settings name the models: by path, or by digest where they are objects."""
+    digests = [parent.checkpoint.digest for parent in parents or ()]
+    return [str(m) if isinstance(m, str | Path) else d for m, d in zip(models, digests, strict=True)]
 
 
 def _plain(value: Any, key: str) -> dict[str, Any]:

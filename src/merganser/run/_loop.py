@@ -8,12 +8,13 @@ noticed at the first child.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
 from merganser._errors import RunError
 from merganser.evaluation import Task
-from merganser.evolution import Proposal, Row, Search, coverage, entropy, weighted_means
+from merganser.evolution import Genome, Proposal, Row, Screening, Search, coverage, entropy, weighted_means
 from merganser.run._journal import Journal, Progress
 from merganser.run._plan import Plan
 
@@ -110,29 +111,28 @@ class Evolution:
         )
         self.journal.add_progress(self.point)
 
-    def validation_score(self, genome: object) -> float | None:
+    def validation_score(self, genome: Genome) -> float | None:
         """Mean score on the validation split; None where there is none or the model fails."""
         task = self.plan.splits.validation
         return None if task is None else self._mean_on(task, genome)
 
-    def row_on(self, task: Task, genome: object) -> Row:
+    def row_on(self, task: Task, genome: Genome) -> Row:
         """Scores on all samples of any task, from the journal if they are known."""
-        digest = genome.digest  # type: ignore[attr-defined]
-        known = self.journal.row(digest, task.digest, len(task.samples))
+        known = self.journal.row(genome.digest, task.digest, len(task.samples))
         if known is not None and known.complete:
             return known
         row = self._full_row(task, genome)
-        self.journal.add_scores(bytes.fromhex(digest), task, row)
+        self.journal.add_scores(bytes.fromhex(genome.digest), task, row)
         return row
 
-    def _mean_on(self, task: Task, genome: object) -> float | None:
-        digest = genome.digest  # type: ignore[attr-defined]
+    def _mean_on(self, task: Task, genome: Genome) -> float | None:
+        digest = genome.digest
         if digest not in self._validated:
             row = self.row_on(task, genome)
             self._validated = {digest: None if row.failed else row.mean}
         return self._validated[digest]
 
-    def _full_row(self, task: Task, genome: object) -> Row:
+    def _full_row(self, task: Task, genome: Genome) -> Row:
         ids = np.arange(len(task.samples))
         try:
             self.plan.model.write(self.plan.space.flat(genome))
@@ -143,44 +143,23 @@ class Evolution:
     def _score(self, search: Search, proposal: Proposal) -> tuple[Row, int]:
         """Score a child as far as its fate demands; also how many samples that took."""
         known = None
-        if not self.plan.space.mutates:
+        if not self.plan.space.mutates:  # a mutated child is like no other, so nothing can be known of it
             known = self.journal.row(proposal.digest, self.task.digest, len(self._ids))
+        if known is not None and known.complete:
+            return known, 0
         try:
-            if known is None:
-                self.plan.model.write(self.plan.space.flat(proposal.genome))
-                return self._visit(search, proposal)
-            return self._visit_knowing(search, proposal, known)
+            self.plan.model.write(self.plan.space.flat(proposal.genome))
+            return self._visit(search.screen(proposal), known)
         except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
             return Row(np.zeros(len(self._ids)), failed=_reason(error)), 0
 
-    def _visit(self, search: Search, proposal: Proposal) -> tuple[Row, int]:
-        screening = search.screen(proposal)
-        if screening is None:
-            return Row(_checked_scores(self.task, self.plan.model, self._ids)), len(self._ids)
-        scores, count = np.zeros(len(self._ids)), 0
-        visited: list[np.ndarray] = []
-        while (ids := screening.next_samples()) is not None:
-            scores[ids] = part = _checked_scores(self.task, self.plan.model, ids)
-            screening.record(part)
-            visited.append(ids)
-            count += len(ids)
-        if count == len(scores):
-            return Row(scores), count
-        measured = np.zeros(len(scores), dtype=bool)
-        measured[np.concatenate(visited)] = True
-        return Row(scores, measured), count
-
-    def _visit_knowing(self, search: Search, proposal: Proposal, known: Row) -> tuple[Row, int]:
-        """The same for a recipe that was scored before: only what is still unknown is measured."""
-        if known.complete:
-            return known, 0
-        assert known.measured is not None
-        self.plan.model.write(self.plan.space.flat(proposal.genome))
-        scores, measured, count = known.scores.copy(), known.measured.copy(), 0
-        screening = search.screen(proposal)
-        blocks = iter([self._ids]) if screening is None else iter(screening.next_samples, None)
-        for ids in blocks:
-            new = ids[~measured[ids]]
+    def _visit(self, screening: Screening | None, known: Row | None) -> tuple[Row, int]:
+        """Score the model that is alive block by block; of a recipe met before, only what is still unknown."""
+        scores = np.zeros(len(self._ids)) if known is None else known.scores.copy()
+        measured = np.zeros(len(self._ids), bool) if known is None else _mask(known).copy()
+        count = 0
+        for ids in self._blocks(screening):
+            new = ids if known is None else ids[~measured[ids]]
             if len(new):
                 scores[new] = _checked_scores(self.task, self.plan.model, new)
                 measured[new] = True
@@ -188,6 +167,14 @@ class Evolution:
             if screening is not None:
                 screening.record(scores[ids])
         return Row(scores, None if measured.all() else measured), count
+
+    def _blocks(self, screening: Screening | None) -> Iterator[np.ndarray]:
+        """The samples to score next; with early rejection as long as the child's fate is open."""
+        if screening is None:
+            yield self._ids
+            return
+        while (ids := screening.next_samples()) is not None:
+            yield ids
 
     def _advance(self, told: Search, measured: int, row: Row) -> None:
         self.search = told
@@ -216,6 +203,10 @@ class Evolution:
 def _next_mark(mark: int) -> int:
     """The next number of evaluations at which progress is noted: early ones dense, later ones 3 % apart."""
     return max(mark + _SMALLEST_STEP, round(mark * _GROWTH))
+
+
+def _mask(row: Row) -> np.ndarray:
+    return np.ones(len(row.scores), bool) if row.measured is None else row.measured
 
 
 def _checked_scores(task: Task, model: object, ids: np.ndarray) -> np.ndarray:

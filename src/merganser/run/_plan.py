@@ -19,6 +19,7 @@ from merganser.evaluation import (
     SplitRule,
     Splits,
     Task,
+    check_disjoint,
     join_splits,
     read_arrays,
     sample_weights,
@@ -41,7 +42,7 @@ from merganser.evolution import (
     VectorSpace,
     random_start,
 )
-from merganser.merging import checkpoint_of
+from merganser.merging import Combination, checkpoint_of, materialise
 from merganser.models import (
     LiveModel,
     Perceptron,
@@ -99,6 +100,8 @@ class Plan:
 
     def checkpoint(self, genome: Any) -> Checkpoint:
         """A genome as named tensors, in the first parent's element types."""
+        if isinstance(genome, Combination):
+            return materialise(genome, [parent.checkpoint for parent in self.parents])
         return checkpoint_of(self.space.flat(genome), self.parents[0].checkpoint)
 
 
@@ -129,10 +132,13 @@ def make_plan(
         splits = join_splits(parts)
         weights = sample_weights([len(p.search.samples) for p in parts], [t.weight for t in weighted])
     else:
+        check_disjoint(splits)
         weights = np.ones(len(splits.search.samples))
     module = module if module is not None else _module(settings)
     if parents is None:
         parents = _make_parents(settings, splits, module)
+    if not parents:
+        raise ConfigError("`models` is empty. List checkpoints, or say `scratch` or `specialists`.")
     check_aligned([p.checkpoint for p in parents])
     model = _live(parents[0].checkpoint, splits, module)
     space = _space(settings, parents)
@@ -172,7 +178,9 @@ def _open_task(reference: str, settings: EvolveSettings) -> Splits:
     )
     if ":" in reference and not Path(reference).exists():
         made = call_reference(reference)
-        return made if isinstance(made, Splits) else Splits(made)
+        splits = made if isinstance(made, Splits) else Splits(made)
+        check_disjoint(splits)
+        return splits
     return split_arrays(read_arrays(reference), rule)
 
 
@@ -182,8 +190,6 @@ def _module(settings: EvolveSettings) -> nn.Module | None:
 
 def _make_parents(settings: EvolveSettings, splits: Splits, module: nn.Module | None) -> list[Parent]:
     if not isinstance(settings.models, str):
-        if not settings.models:
-            raise ConfigError("`models:` is empty. List checkpoints, or say `scratch` or `specialists`.")
         return open_parents(settings.models)
     if settings.models == "specialists":
         return _specialists(settings, splits)
@@ -221,7 +227,7 @@ def _perceptron(flat: np.ndarray, widths: tuple[int, ...]) -> Checkpoint:
 
 
 def _specialists(settings: EvolveSettings, splits: Splits) -> list[Parent]:
-    """Two networks, each trained for ten steps on one half of the classes, as in the paper's section 4.1."""
+    """Two networks, each trained for ten steps on one half of the classes, as in the authors' code."""
     task, widths = splits.search, _widths(settings, splits)
     if not isinstance(task, Classification) or task.samples.labels is None:
         raise ConfigError("Specialists are trained for a single classification task. Give `models:` instead.")
