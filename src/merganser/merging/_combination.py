@@ -194,8 +194,22 @@ def blend(
         )
     if not 0 <= split <= first.size:
         raise ValueError(f"The split point must lie in [0, {first.size}], but is {split}.")
-    breaks = np.union1d(np.append(first.breaks, split), second.breaks)
+    breaks = merged_breaks(first.breaks, second.breaks, np.array([split]))
     before = (breaks[:-1] < split)[:, None]
     a = np.where(before, left[0], right[0])
     b = np.where(before, left[1], right[1])
     return Combination(first.seeds, breaks, a * first.refined(breaks) + b * second.refined(breaks))
+
+
+def merged_breaks(*breaks: Int[np.ndarray, " breaks"]) -> Int[np.ndarray, " merged"]:
+    """All breaks of several partitions, ascending, each once.
+
+    Examples:
+        >>> merged_breaks(np.array([0, 4, 9]), np.array([0, 2, 4, 9])).tolist()
+        [0, 2, 4, 9]
+    """
+    merged = np.concatenate(breaks)
+    merged.sort()
+    new = np.ones(len(merged), dtype=bool)
+    np.not_equal(merged[1:], merged[:-1], out=new[1:])
+    return merged[new]

@@ -14,12 +14,13 @@ that block, and is remembered. Everything accumulates in float64: near-parallel 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from merganser.merging._combination import Combination
+from merganser.merging._combination import Combination, merged_breaks
 
 DEFAULT_BLOCK = 64 * 1024
 """Positions between two stored prefix sums; models below a million parameters store every position."""
@@ -85,10 +86,14 @@ class Gram:
             self._inside[position] = self._prefix[block] + inside
         return self._inside[position]
 
+    def _sums(self, breaks: Int[np.ndarray, " breaks"]) -> Float[np.ndarray, "segments products"]:
+        """The products summed over each segment between consecutive breaks."""
+        at_breaks = self._prefix[breaks] if self.block == 1 else np.stack([self._at(int(b)) for b in breaks])
+        return at_breaks[1:] - at_breaks[:-1]
+
     def segments(self, breaks: Int[np.ndarray, " breaks"]) -> Float[np.ndarray, "segments seeds seeds"]:
         """The seeds' Gram matrix on each segment between consecutive breaks."""
-        at_breaks = self._prefix[breaks] if self.block == 1 else np.stack([self._at(int(b)) for b in breaks])
-        sums = np.diff(at_breaks, axis=0)
+        sums = self._sums(breaks)
         gram = np.empty((len(sums), self.seeds, self.seeds))
         gram[:, self._rows, self._cols] = sums
         gram[:, self._cols, self._rows] = sums
@@ -99,11 +104,17 @@ class Gram:
         end = self.size if end is None else end
         if begin >= end:
             return None
-        breaks = np.union1d(a.breaks, b.breaks)
-        inner = breaks[(breaks > begin) & (breaks < end)]
-        breaks = np.concatenate([[begin], inner, [end]])
-        gram, ca, cb = self.segments(breaks), a.refined(breaks), b.refined(breaks)
-        ab, aa, bb = (float(np.einsum("sk,skl,sl->", x, gram, y)) for x, y in ((ca, cb), (ca, ca), (cb, cb)))
+        breaks = merged_breaks(a.breaks, b.breaks)
+        if begin > 0 or end < self.size:
+            inner = breaks[(breaks > begin) & (breaks < end)]
+            breaks = np.concatenate([[begin], inner, [end]])
+        sums = self._sums(breaks)
+        # the two factors of each product of seeds, in each parent
+        a1, a2 = (a.refined(breaks).take(index, axis=1) for index in (self._rows, self._cols))
+        b1, b2 = (b.refined(breaks).take(index, axis=1) for index in (self._rows, self._cols))
+        # a seed with itself stands once among the products, two different ones stand for both orders
+        once = np.where(self._rows == self._cols, 0.5, 1.0)
+        ab, aa, bb = (float(np.vdot(w, sums * once)) for w in (a1 * b2 + a2 * b1, 2 * a1 * a2, 2 * b1 * b2))
         if aa <= 0 or bb <= 0:
             return None
-        return float(np.arccos(np.clip(ab / np.sqrt(aa * bb), -1.0, 1.0)))
+        return math.acos(min(1.0, max(-1.0, ab / math.sqrt(aa * bb))))
