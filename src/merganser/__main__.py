@@ -1,0 +1,5 @@
+"""`python -m merganser`: the command."""
+
+from merganser.cli import main
+
+main()
