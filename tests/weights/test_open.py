@@ -97,8 +97,8 @@ def test_nothing_at_the_path_tells_what_is_accepted(tmp_path):
 def test_a_folder_without_tensors_lists_what_it_holds(tmp_path):
     with pytest.raises(CheckpointError, match="a folder that holds: nothing"):
         open_checkpoint(tmp_path)
-    (tmp_path / "pytorch_model.bin").touch()
-    with pytest.raises(CheckpointError, match=r"holds: pytorch_model\.bin\. Expected a file"):
+    (tmp_path / "weights.txt").touch()
+    with pytest.raises(CheckpointError, match=r"holds: weights\.txt\. Expected a file"):
         open_checkpoint(tmp_path)
 
 

@@ -107,7 +107,7 @@ class Checkpoint:
             TypeError: If a tensor has no data (device ``meta``), or its element type cannot be stored.
         """
         state = module.state_dict()
-        tied = _tied_names(state)
+        tied = tied_names(state)
         tensors = {name: tensor for name, tensor in state.items() if name not in tied}
         held = memory_source(tensors, copy=copy)
         return cls(held, source=type(module).__name__, config=config or {}, tied=tied)
@@ -231,12 +231,15 @@ class Checkpoint:
         return f"{self.source} has no tensor {name!r}.{hint}"
 
 
-def _tied_names(state: Mapping[str, Any]) -> dict[str, str]:
+def tied_names(state: Mapping[str, Any]) -> dict[str, str]:
+    """Names of tensors that share their memory whole with one that comes earlier in flat order, and its name."""
     first: dict[object, str] = {}
     tied: dict[str, str] = {}
     for name in flat_order(state):
         tensor = state[name]
         if not hasattr(tensor, "data_ptr") or tensor.device.type == "meta" or tensor.numel() == 0:
+            continue
+        if str(tensor.layout) != "torch.strided":  # sparse ones have no place in memory to compare
             continue
         memory = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         if first.setdefault(memory, name) != name:

@@ -17,11 +17,15 @@ from merganser._errors import CheckpointError
 from merganser.weights._checkpoint import Checkpoint
 from merganser.weights._json import JsonError, parse_object
 from merganser.weights._safetensors import MAX_HEADER_BYTES, SafetensorsFile, open_regular
-from merganser.weights._shards import ShardedSource
+from merganser.weights._shards import ShardedSource, TensorFile
+from merganser.weights._torch_file import SUFFIXES as TORCH_SUFFIXES
+from merganser.weights._torch_file import TorchFile
 
 CONFIG_NAME = "config.json"
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
+TORCH_NAME = "pytorch_model.bin"
+TORCH_INDEX_NAME = "pytorch_model.bin.index.json"
 SUFFIX = ".safetensors"
 
 
@@ -45,8 +49,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
     Args:
         path: A ``.safetensors`` file; or a folder with ``model.safetensors``, with
-            ``model.safetensors.index.json`` and its shards, or with one ``.safetensors`` file of any name.
-            A folder's ``config.json`` becomes `config`.
+            ``model.safetensors.index.json`` and its shards, or with one ``.safetensors`` file of any name;
+            or the same of torch's (``.bin``, ``.pt``, ``.pth``), which are never unpickled beyond plain
+            tensors. A folder's ``config.json`` becomes `config`.
 
     Raises:
         CheckpointError: If nothing is there, its form is not known, or a file is damaged.
@@ -65,7 +70,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _open_file(path: Path) -> Checkpoint:
-    return _checkpoint(path, SafetensorsFile(path), {})
+    return _checkpoint(path, _file(path), {})
+
+
+def _file(path: Path) -> TensorFile:
+    return SafetensorsFile(path) if path.suffix == SUFFIX else TorchFile(path)
 
 
 def _open_folder_with_one(path: Path) -> Checkpoint:
@@ -74,14 +83,16 @@ def _open_folder_with_one(path: Path) -> Checkpoint:
     return _checkpoint(path, SafetensorsFile(file), _config(path))
 
 
+def _open_folder_of_torch(path: Path) -> Checkpoint:
+    return _checkpoint(path, TorchFile(path / TORCH_NAME), _config(path))
+
+
 def _open_folder_with_index(path: Path) -> Checkpoint:
-    index = path / INDEX_NAME
+    index = next(path / name for name in (INDEX_NAME, TORCH_INDEX_NAME) if (path / name).exists())
     weight_map = _read_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
         raise CheckpointError(f"{index} must have a `weight_map` of file names by tensor name; found none.")
-    shards: dict[str, SafetensorsFile] = {}
-    for file in sorted(set(weight_map.values())):
-        shards[file] = SafetensorsFile(_shard_path(index, file))
+    shards = {file: _file(_shard_path(index, file)) for file in sorted(set(weight_map.values()))}
     return _checkpoint(path, ShardedSource(index, weight_map, shards), _config(path))
 
 
@@ -99,7 +110,7 @@ def _shard_path(index: Path, file: str) -> Path:
     return path
 
 
-def _checkpoint(path: Path, source: SafetensorsFile | ShardedSource, config: Mapping[str, Any]) -> Checkpoint:
+def _checkpoint(path: Path, source: TensorFile, config: Mapping[str, Any]) -> Checkpoint:
     # As in safetensors.torch.save_model: the metadata of a tied name is the name that was kept.
     metadata, specs = source.metadata, source.specs
     tied = {name: kept for name, kept in metadata.items() if name not in specs and kept in specs}
@@ -170,6 +181,21 @@ OPENERS: tuple[Opener, ...] = (
         f"a folder with exactly one file *{SUFFIX}",
         lambda path: path.is_dir() and len(_tensor_files(path)) == 1,
         _open_folder_with_one,
+    ),
+    Opener(
+        "a file of torch's (" + ", ".join(f"*{suffix}" for suffix in TORCH_SUFFIXES) + ")",
+        lambda path: path.is_file() and path.suffix in TORCH_SUFFIXES,
+        _open_file,
+    ),
+    Opener(
+        f"a folder with {TORCH_NAME}",
+        lambda path: path.is_dir() and (path / TORCH_NAME).exists(),
+        _open_folder_of_torch,
+    ),
+    Opener(
+        f"a folder with {TORCH_INDEX_NAME} and its shards",
+        lambda path: path.is_dir() and (path / TORCH_INDEX_NAME).exists(),
+        _open_folder_with_index,
     ),
 )
 """Every form that can be opened, in the order in which they are tried."""

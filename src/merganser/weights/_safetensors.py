@@ -72,7 +72,7 @@ def read_header(path: Path) -> tuple[Header, FileStamp]:
     """
     try:
         with open_regular(path) as file:
-            stamp = _stamp(path, file)
+            stamp = stamp_of(path, file)
             text = _header_text(path, file, stamp.size)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -152,7 +152,7 @@ class SafetensorsFile:
 
     def _reopen(self) -> BufferedReader:
         file = open_regular(self._path)
-        if _stamp(self._path, file) != self._stamp_at_open:
+        if stamp_of(self._path, file) != self._stamp_at_open:
             file.close()
             raise CheckpointError(f"{self._path} has changed since it was opened. Open the checkpoint again.")
         return file
@@ -176,7 +176,8 @@ def _read_chunks(file: BufferedReader, remaining: int) -> Iterator[memoryview]:
         yield buffer[:count]
 
 
-def _stamp(path: Path, file: BufferedReader) -> FileStamp:
+def stamp_of(path: Path, file: BufferedReader) -> FileStamp:
+    """State of an open file."""
     status = os.fstat(file.fileno())
     return FileStamp(path, status.st_size, status.st_mtime_ns, status.st_ino)
 

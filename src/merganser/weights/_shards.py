@@ -1,15 +1,24 @@
-"""Several safetensors files and an index as one source of tensors."""
+"""Several files and an index as one source of tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 from merganser._errors import CheckpointError
-from merganser.weights._safetensors import SafetensorsFile
-from merganser.weights._source import Bytes, FileStamp
+from merganser.weights._source import Bytes, FileStamp, TensorSource
 from merganser.weights._spec import TensorSpec
+
+
+class TensorFile(TensorSource, Protocol):
+    """One file among several."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The file's free strings."""
+        ...
 
 
 class ShardedSource:
@@ -24,9 +33,7 @@ class ShardedSource:
         CheckpointError: If index and shards disagree about which tensor is where.
     """
 
-    def __init__(
-        self, index: Path, weight_map: Mapping[str, str], shards: Mapping[str, SafetensorsFile]
-    ) -> None:
+    def __init__(self, index: Path, weight_map: Mapping[str, str], shards: Mapping[str, TensorFile]) -> None:
         _check_index(index, weight_map, shards)
         self._shards = {name: shards[file] for name, file in weight_map.items()}
         self._files = tuple(shards.values())
@@ -56,7 +63,7 @@ class ShardedSource:
         return self._shards[name].chunks(name)
 
 
-def _check_index(index: Path, weight_map: Mapping[str, str], shards: Mapping[str, SafetensorsFile]) -> None:
+def _check_index(index: Path, weight_map: Mapping[str, str], shards: Mapping[str, TensorFile]) -> None:
     for name, file in weight_map.items():
         if name not in shards[file].specs:
             raise CheckpointError(f"{index} says that tensor {name!r} is in {file}, but it is not there.")
