@@ -201,7 +201,7 @@ def blend(
     return Combination(first.seeds, breaks, a * first.refined(breaks) + b * second.refined(breaks))
 
 
-def merged_breaks(*breaks: Int[np.ndarray, " breaks"]) -> Int[np.ndarray, " merged"]:
+def merged_breaks(*breaks: Int[np.ndarray, " _"]) -> Int[np.ndarray, " merged"]:
     """All breaks of several partitions, ascending, each once.
 
     Examples:
