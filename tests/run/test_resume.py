@@ -52,7 +52,7 @@ def kill_at_random_instants(script, run, kills, rng):
         if killed < kills:
             while process.poll() is None and not (run / "run.db").exists():
                 time.sleep(0.01)
-            time.sleep(rng.uniform(0.0, 1.6))
+            time.sleep(rng.uniform(0.0, 1.6 if killed else 0.1))  # the first one surely hits
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
                 process.communicate()
