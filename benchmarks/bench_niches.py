@@ -1,10 +1,11 @@
 """M2N2 from scratch on the digits: our run, journal on, beside the authors' code.
 
-    RIVAL_NATURAL_NICHES=PATH RIVAL_NATURAL_NICHES_PYTHON=…/bin/python make bench-niches
+    make rivals
+    RIVAL_NATURAL_NICHES=PATH make bench-niches
 
 Whole processes, one child at a time, one thread on one core; figures are evaluations per CPU-second, the median of
-the repetitions. The rival is a checkout of SakanaAI/natural_niches and an interpreter with its requirements (jax,
-optax, cma, scikit-learn, tqdm). Without them only our side is measured.
+the repetitions. The rival is a checkout of SakanaAI/natural_niches; `RIVAL_NATURAL_NICHES_PYTHON` may name another
+interpreter with its requirements (jax, optax, cma, scikit-learn, tqdm). Without a checkout only our side is measured.
 
 The floor is what the matrix products of the samples we did score would take at the rate of a large product, measured
 in the same process. Cases that end in `-full` score every child on every sample; their share of time in fitness
@@ -17,6 +18,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -100,12 +102,23 @@ def rival(evaluations: int, path: str, python: str) -> Usage:
         )
 
 
+def rival_python() -> str:
+    """The interpreter with the rival's requirements: the one named, that of `make rivals`, or this one."""
+    named = os.environ.get("RIVAL_NATURAL_NICHES_PYTHON")
+    made = Path(__file__).parents[1] / ".venv-rivals" / "bin" / "python"
+    for python in [named] if named else [str(made), sys.executable]:
+        if (
+            subprocess.run([python, "-c", "import jax, optax, cma, sklearn, tqdm"], check=False).returncode
+            == 0
+        ):
+            return python
+    raise SystemExit("The rival needs jax, optax, cma, scikit-learn and tqdm. Install them with: make rivals")
+
+
 def case(evaluations: int, *, early_rejection: bool, repeats: int) -> None:
     """One line: several of our runs around one of the rival's."""
-    path, python = (
-        os.environ.get("RIVAL_NATURAL_NICHES"),
-        os.environ.get("RIVAL_NATURAL_NICHES_PYTHON", sys.executable),
-    )
+    path = os.environ.get("RIVAL_NATURAL_NICHES")
+    python = rival_python() if path else sys.executable
     runs = [ours(evaluations, early_rejection=early_rejection, seed=k) for k in range(repeats)]
     theirs = rival(evaluations, path, python) if path and early_rejection else None
     runs += [ours(evaluations, early_rejection=early_rejection, seed=repeats)]

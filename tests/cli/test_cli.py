@@ -233,3 +233,15 @@ def test_the_schema_of_the_file_and_the_version_are_printed():
 @pytest.mark.parametrize("words", [(), ("evolve",), ("runs",), ("runs", "resume")])
 def test_every_command_explains_itself(words):
     assert "Usage" in run(*words, "--help").stdout
+
+
+def test_what_is_worth_knowing_about_a_run_is_said_once(tmp_path, small_npz):
+    options = ("--search", "cma-es", "--budget", 30, "--run", tmp_path / "r", "--no-report")
+    errors = run("evolve", small_npz, *options).stderr
+    assert errors.count("note: CMA-ES keeps a diagonal covariance over 19,210 dimensions") == 1
+    with np.load(small_npz) as arrays:
+        doubled = dict(arrays)
+    doubled["x_train"][:3] = doubled["x_test"][:3]
+    np.savez(tmp_path / "doubled.npz", **doubled)
+    options = ("--budget", 30, "--run", tmp_path / "d", "--no-report")
+    assert "note: 3 training samples are left out" in run("evolve", tmp_path / "doubled.npz", *options).stderr

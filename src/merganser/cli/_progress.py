@@ -28,6 +28,7 @@ class Watch:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
+        self._noted = False
         self._pause, self._last, self._shown = _FIRST_LINE_SECONDS, time.monotonic(), -1
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -53,7 +54,11 @@ class Watch:
             self._live.stop()
 
     def __call__(self, evolution: Evolution) -> None:
-        """Show how far the run is."""
+        """Show how far the run is; the first time also what is worth knowing about it."""
+        if not self._quiet and not self._noted:
+            for note in evolution.plan.notes:
+                words.print(f"note: {note}", soft_wrap=True)
+        self._noted = True
         if self._live is not None:
             description = f"{evolution.evaluations:,} children"
             self._bar.update(self._task, completed=fraction_done(evolution), description=description)

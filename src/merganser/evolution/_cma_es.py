@@ -200,6 +200,16 @@ class CmaEs:
         return cls(vectors, seed, engine, normals, Best(population or 20, weights))
 
     @property
+    def dimensions(self) -> int:
+        """Length of the vectors that are searched."""
+        return self.engine.N
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether the covariance is diagonal only."""
+        return bool(self.engine.opts["CMA_diagonal"])
+
+    @property
     def members(self) -> Sequence[ArchiveMember]:
         """The best candidates so far."""
         return self.best.members

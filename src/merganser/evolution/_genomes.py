@@ -211,7 +211,7 @@ class DenseSpace:
         self.size, self.mutates = size, sigma > 0
         self._rule, self._angles = rule, angles
         self._noise = NormalTable(seed, size, sigma) if sigma > 0 else None
-        self._key = f"dense {seed} {sigma!r} {rule} {angles}".encode()
+        self._key = hashlib.blake2b(f"dense {seed} {sigma!r} {rule} {angles}".encode()).digest()
         self._remembered: dict[tuple[str, str], float | None] = {}
         self.seeds = tuple(dense_genome(vector) for vector in starts)
 
@@ -233,7 +233,7 @@ class DenseSpace:
     def _digest(self, first: DenseGenome, second: DenseGenome | None, cross: Cross) -> str:
         mate = second.digest if second is not None else ""
         event = f"{first.digest} {mate} {cross.weight!r} {cross.split} {cross.noise!r}"
-        return hashlib.blake2b(event.encode(), digest_size=16, key=self._key[:64]).hexdigest()
+        return hashlib.blake2b(event.encode(), digest_size=16, key=self._key).hexdigest()
 
     def _mutated(self, vector: np.ndarray, cross: Cross) -> Float32[np.ndarray, " positions"]:
         if self._noise is not None and cross.noise is not None:

@@ -26,6 +26,7 @@ from merganser.evaluation import (
     split_arrays,
 )
 from merganser.evolution import (
+    FULL_COVARIANCE_LIMIT,
     BruteForce,
     CmaEs,
     CombinationSpace,
@@ -97,6 +98,21 @@ class Plan:
     def tasks(self) -> list[Task]:
         """The task's splits, the search split first."""
         return [t for t in (self.splits.search, self.splits.validation, self.splits.test) if t is not None]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What somebody who starts this run should know."""
+        notes = []
+        if self.splits.dropped:
+            notes.append(
+                f"{self.splits.dropped:,} training samples are left out: the test set holds them too."
+            )
+        if isinstance(self.search, CmaEs) and self.search.diagonal:
+            notes.append(
+                f"CMA-ES keeps a diagonal covariance over {self.search.dimensions:,} dimensions; by itself it keeps "
+                f"a full one up to {FULL_COVARIANCE_LIMIT:,}."
+            )
+        return tuple(notes)
 
     def checkpoint(self, genome: Any) -> Checkpoint:
         """A genome as named tensors, in the first parent's element types."""
