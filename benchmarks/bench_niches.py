@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -106,11 +107,11 @@ def rival_python() -> str:
     """The interpreter with the rival's requirements: the one named, that of `make rivals`, or this one."""
     named = os.environ.get("RIVAL_NATURAL_NICHES_PYTHON")
     made = Path(__file__).parents[1] / ".venv-rivals" / "bin" / "python"
+    needed = ["-c", "import jax, optax, cma, sklearn, tqdm"]
     for python in [named] if named else [str(made), sys.executable]:
-        if (
-            subprocess.run([python, "-c", "import jax, optax, cma, sklearn, tqdm"], check=False).returncode
-            == 0
-        ):
+        if not shutil.which(python):
+            continue
+        if subprocess.run([python, *needed], stderr=subprocess.DEVNULL, check=False).returncode == 0:
             return python
     raise SystemExit("The rival needs jax, optax, cma, scikit-learn and tqdm. Install them with: make rivals")
 
