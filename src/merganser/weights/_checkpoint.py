@@ -17,7 +17,7 @@ from merganser.weights._decode import decode
 from merganser.weights._digest import Digest, digest_of
 from merganser.weights._layout import FlatLayout
 from merganser.weights._order import Layer, flat_order, group_layers
-from merganser.weights._source import TensorSource, memory_source
+from merganser.weights._source import ComputingSource, Reader, TensorSource, memory_source
 from merganser.weights._spec import DTYPES, TensorSpec
 
 if TYPE_CHECKING:
@@ -185,6 +185,38 @@ class Checkpoint:
         """Elements [begin, end) of a tensor, counted row-major; otherwise as `array`."""
         spec = self.spec(name)
         return _read_only(decode(self._stored(spec)[begin:end], spec.dtype))
+
+    def reader(self, name: str) -> Reader:
+        """A function that copies elements of a tensor, as numbers, into a buffer: what streaming merges read with.
+
+        Where the source computes the tensor (an adapter on a base, say), the numbers are not rounded to
+        the stored type, as those of `read` are.
+
+        Args:
+            name: The tensor; must be floating.
+
+        Raises:
+            ValueError: If there is no such tensor.
+            TypeError: If the installed torch lacks the element type.
+            CheckpointError: If the file has changed since it was opened.
+
+        Examples:
+            >>> import numpy as np, torch
+            >>> read = Checkpoint.from_tensors({"weight": np.arange(6.0).reshape(2, 3)}).reader("weight")
+            >>> out = torch.empty(2)
+            >>> read(3, out)
+            >>> out
+            tensor([3., 4.])
+        """
+        self.spec(name)
+        if isinstance(self.tensors, ComputingSource):
+            return self.tensors.reader(name)
+        stored = self.read(name).reshape(-1)
+
+        def read(begin: int, out: torch.Tensor) -> None:
+            out.copy_(stored[begin : begin + len(out)])
+
+        return read
 
     def chunks(self, name: str) -> Iterator[memoryview]:
         """A tensor's bytes in order, a few MiB at a time; each chunk is valid until the next."""

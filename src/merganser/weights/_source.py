@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from merganser.weights._spec import BY_LIBRARY_NAME, DType, TensorSpec
+
+if TYPE_CHECKING:
+    import torch
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """Bytes a stream hands over at a time."""
@@ -46,6 +49,20 @@ class TensorSource(Protocol):
 
     def chunks(self, name: str) -> Iterator[memoryview]:
         """The same bytes in order, at most `CHUNK_BYTES` at a time, each valid until the next."""
+        ...
+
+
+Reader: TypeAlias = "Callable[[int, torch.Tensor], None]"
+"""Copies elements [begin, begin + len(out)) of a tensor, row-major, into `out`: one-dimensional, float32 or
+float64, on the CPU or a device."""
+
+
+@runtime_checkable
+class ComputingSource(TensorSource, Protocol):
+    """A source that computes its tensors and can give them before they are rounded to their stored type."""
+
+    def reader(self, name: str) -> Reader:
+        """A function that computes a range of a tensor's elements."""
         ...
 
 
