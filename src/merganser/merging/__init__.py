@@ -11,22 +11,45 @@
 
 from merganser.merging._combination import Combination, blend
 from merganser.merging._crossover import Angles, Rule, crossover, linear_weights, slerp_weights
+from merganser.merging._execute import Engine, Progress
 from merganser.merging._gram import Gram
 from merganser.merging._materialise import checkpoint_of, combine_flat, materialise
+from merganser.merging._merge import Model, default_workers, merge, open_models, recipe_of, write_merge
+from merganser.merging._merge_recipe import RECIPE_NAME, Ingredient, MergeRecipe
+from merganser.merging._plan import MergePlan, Target, plan_merge
 from merganser.merging._recipe import read_recipe, write_recipe
+from merganser.merging._verify import Verification, verify
+from merganser.merging.methods import METHODS
 
 __all__ = [
+    "METHODS",
+    "RECIPE_NAME",
     "Angles",
     "Combination",
+    "Engine",
     "Gram",
+    "Ingredient",
+    "MergePlan",
+    "MergeRecipe",
+    "Model",
+    "Progress",
     "Rule",
+    "Target",
+    "Verification",
     "blend",
     "checkpoint_of",
     "combine_flat",
     "crossover",
+    "default_workers",
     "linear_weights",
     "materialise",
+    "merge",
+    "open_models",
+    "plan_merge",
     "read_recipe",
+    "recipe_of",
     "slerp_weights",
+    "verify",
+    "write_merge",
     "write_recipe",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -76,13 +77,22 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         temporary.mkdir()
     try:
         yield temporary
-        refuse_existing(path, overwrite=overwrite)
-        with output_errors(path):
-            _sync_tree(temporary)
-            _swap_in(temporary, path)
+        publish_directory(temporary, path, overwrite=overwrite)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def publish_directory(temporary: Path, path: Path, *, overwrite: bool = False) -> None:
+    """Give a folder that is whole its name; what is replaced is deleted after that.
+
+    Raises:
+        OutputError: If `path` exists and may not be replaced, or the system refuses.
+    """
+    refuse_existing(path, overwrite=overwrite)
+    with output_errors(path):
+        _sync_tree(temporary)
+        _swap_in(temporary, path)
 
 
 class PendingFile:
@@ -106,10 +116,31 @@ class PendingFile:
         self._path = path
         self._overwrite = overwrite
         self._file = self.temporary.open("xb")
+        self._lock = threading.Lock()
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
         self._file.write(data)
+
+    def reserve(self, size: int) -> None:
+        """Claim the room on the disk at once, where the system can: a full disk shows now and not hours later."""
+        if size and hasattr(os, "posix_fallocate"):
+            self._file.flush()
+            os.posix_fallocate(self._file.fileno(), 0, size)
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Write bytes at a place of their own, from any thread; leaves the place of `write` alone."""
+        with self._lock:
+            self._file.flush()
+            if not hasattr(os, "pwrite"):
+                place = self._file.tell()
+                self._file.seek(offset)
+                self._file.write(data)
+                self._file.seek(place)
+                return
+        while data:
+            written = os.pwrite(self._file.fileno(), data, offset)
+            data, offset = data[written:], offset + written
 
     def sync(self) -> None:
         """Make sure that what was written is on the disk; nothing can be written after that."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from merganser._errors import OutputError
-from merganser.weights._atomic import atomic_directory, output_errors, refuse_existing
+from merganser.weights._atomic import atomic_directory, atomic_write_text, output_errors, refuse_existing
 from merganser.weights._checkpoint import Checkpoint
 from merganser.weights._open import CONFIG_NAME, INDEX_NAME, SINGLE_NAME, SUFFIX, open_checkpoint
 from merganser.weights._spec import TensorSpec
@@ -53,19 +53,22 @@ def save(
     """
     place = Path(path).expanduser().absolute()
     checkpoint = tensors if isinstance(tensors, Checkpoint) else Checkpoint.from_tensors(tensors, copy=False)
-    strings = {**_FORMAT, **checkpoint.metadata, **checkpoint.tied, **(metadata or {})}
-    specs = _file_order(checkpoint)
+    strings = {**file_metadata(checkpoint), **(metadata or {})}
+    specs = [checkpoint.spec(name) for name in checkpoint]
     with output_errors(place, sum(spec.nbytes for spec in specs)):
         if place.suffix == SUFFIX:
             if config is not None:
                 raise ValueError(f"A single file holds no configuration. Save to a folder, not to {path}.")
-            _write_file(checkpoint, place, specs, strings, overwrite=overwrite, verify=verify)
+            [ordered] = shard_files(specs, None).values()
+            _write_file(checkpoint, place, ordered, strings, overwrite=overwrite, verify=verify)
         else:
-            _refuse_foreign(place, overwrite)
-            shards = plan_shards(specs, shard_size)
+            refuse_foreign(place, overwrite=overwrite)
+            files = shard_files(specs, shard_size)
             with atomic_directory(place, overwrite=overwrite) as folder:
-                _write_shards(checkpoint, folder, shards, strings, verify=verify)
-                _write_config(folder, checkpoint.config if config is None else config)
+                for file, shard in files.items():
+                    _write_file(checkpoint, folder / file, shard, strings, verify=verify)
+                write_index(folder, files)
+                write_config(folder, checkpoint.config if config is None else config)
     return open_checkpoint(place)
 
 
@@ -93,30 +96,31 @@ def plan_shards(specs: Iterable[TensorSpec], shard_size: int | None) -> tuple[tu
     return tuple(tuple(shard) for shard in shards)
 
 
-def _file_order(checkpoint: Checkpoint) -> list[TensorSpec]:
-    # Widest elements first keeps every tensor aligned, since the sizes are multiples of each other.
-    return sorted((checkpoint.spec(name) for name in checkpoint), key=lambda spec: -spec.itemsize)
+def shard_files(specs: Iterable[TensorSpec], shard_size: int | None) -> dict[str, tuple[TensorSpec, ...]]:
+    """Names of a folder's files and what each holds, widest elements first, which keeps every tensor aligned.
 
-
-def _write_shards(
-    checkpoint: Checkpoint,
-    folder: Path,
-    shards: Sequence[Sequence[TensorSpec]],
-    metadata: Mapping[str, str],
-    *,
-    verify: bool,
-) -> None:
+    Raises:
+        ValueError: If `shard_size` is not positive.
+    """
+    shards = plan_shards(sorted(specs, key=lambda spec: -spec.itemsize), shard_size)
     if len(shards) == 1:
-        _write_file(checkpoint, folder / SINGLE_NAME, shards[0], metadata, verify=verify)
+        return {SINGLE_NAME: shards[0]}
+    return {f"model-{i:05d}-of-{len(shards):05d}{SUFFIX}": shard for i, shard in enumerate(shards, start=1)}
+
+
+def write_index(folder: Path, files: Mapping[str, Sequence[TensorSpec]]) -> None:
+    """Write the index that says which tensor is in which file; a single file needs none."""
+    if len(files) == 1:
         return
-    weight_map: dict[str, str] = {}
-    for i, shard in enumerate(shards, start=1):
-        file = f"model-{i:05d}-of-{len(shards):05d}{SUFFIX}"
-        _write_file(checkpoint, folder / file, shard, metadata, verify=verify)
-        weight_map |= dict.fromkeys((spec.name for spec in shard), file)
-    total = sum(spec.nbytes for shard in shards for spec in shard)
+    weight_map = {spec.name: file for file, specs in files.items() for spec in specs}
+    total = sum(spec.nbytes for specs in files.values() for spec in specs)
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
-    (folder / INDEX_NAME).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    atomic_write_text(folder / INDEX_NAME, json.dumps(index, indent=2) + "\n")
+
+
+def file_metadata(checkpoint: Checkpoint) -> dict[str, str]:
+    """Free strings for the headers of files with a checkpoint's tensors: its own, and its tied names."""
+    return {**_FORMAT, **checkpoint.metadata, **checkpoint.tied}
 
 
 def _write_file(
@@ -134,13 +138,13 @@ def _write_file(
                 writer.write(spec.name, chunk)
 
 
-def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write a folder's ``config.json``, if there is anything to write."""
     if config:
-        text = json.dumps(dict(config), indent=2, sort_keys=True) + "\n"
-        (folder / CONFIG_NAME).write_text(text, encoding="utf-8")
+        atomic_write_text(folder / CONFIG_NAME, json.dumps(dict(config), indent=2, sort_keys=True) + "\n")
 
 
-def _refuse_foreign(path: Path, overwrite: bool) -> None:
+def refuse_foreign(path: Path, *, overwrite: bool) -> None:
     """Refuse to replace what is no checkpoint: a mistyped path must not cost a folder of other things."""
     refuse_existing(path, overwrite=overwrite)
     if not path.exists():

@@ -1,7 +1,7 @@
-"""Writing one safetensors file as a stream: specs first, then the bytes in order.
+"""Writing one safetensors file as a stream: specs first, then the bytes, in order or wherever they belong.
 
 The header is known as soon as the specs are, so no tensor needs to be whole in memory: a merge can hand
-over chunk after chunk as it computes them.
+over chunk after chunk as it computes them, from several threads.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from merganser._errors import CheckpointError, OutputError
 from merganser.weights._atomic import PendingFile, output_errors
@@ -36,6 +37,7 @@ class ShardWriter:
         metadata: Free strings for the header.
         overwrite: Whether a file that is there may be replaced.
         verify: Whether to read every tensor back before the file gets its name.
+        reserve: Whether to claim the file's room on the disk at once.
 
     Raises:
         ValueError: If two tensors have one name, or a name or metadata cannot be stored.
@@ -59,11 +61,15 @@ class ShardWriter:
         metadata: Mapping[str, str] | None = None,
         overwrite: bool = False,
         verify: bool = False,
+        reserve: bool = False,
     ) -> None:
         self.path = Path(path)
         header = encode_header(specs, metadata or {})
         self._specs = {spec.name: spec for spec in specs}
+        self._header_bytes = len(header)
         self._needed = len(header) + sum(spec.nbytes for spec in specs)
+        self._places = dict(_places(specs, len(header)))
+        self._scattered, self._lock = 0, threading.Lock()
         self._queue = [spec for spec in reversed(specs) if spec.nbytes]  # the next one is the last
         self._lacking = self._queue[-1].nbytes if self._queue else 0
         self._hashes = {spec.name: new_hash() for spec in specs} if verify else None
@@ -72,6 +78,8 @@ class ShardWriter:
             self._file = PendingFile(self.path, overwrite=overwrite)
         with self._failing():
             self._file.write(header)
+            if reserve:
+                self._file.reserve(self._needed)
 
     def write(self, name: str, chunk: Buffer) -> None:
         """Append bytes to a tensor.
@@ -97,6 +105,34 @@ class ShardWriter:
             self._queue.pop()
             self._lacking = self._queue[-1].nbytes if self._queue else 0
 
+    def write_at(self, name: str, offset: int, chunk: Buffer) -> None:
+        """Write bytes of a tensor where they belong, in any order and from any thread.
+
+        Every byte must be written once: what is counted is how many, not which.
+
+        Args:
+            name: The tensor.
+            offset: First byte, counted within the tensor.
+            chunk: Contiguous bytes, or anything with a buffer.
+
+        Raises:
+            ValueError: If the bytes reach beyond the tensor, or the writer verifies, which needs bytes in order.
+            OutputError: If they cannot be written; nothing is left behind then.
+        """
+        if self._hashes is not None:
+            raise ValueError("A writer that verifies needs the bytes in order: use `write`, or verify=False.")
+        view = memoryview(chunk).cast("B")
+        place = self._places.get(name)
+        if self._done or place is None or not 0 <= offset <= place.nbytes - len(view):
+            raise ValueError(
+                f"Bytes [{offset}, {offset + len(view)}) of {name!r} do not belong into {self.path}"
+                + (", which is closed." if self._done else ".")
+            )
+        with self._failing():
+            self._file.write_at(place.begin + offset, view)
+        with self._lock:
+            self._scattered += len(view)
+
     def close(self) -> None:
         """Sync the file, verify it if that was asked for, and give it its name.
 
@@ -107,11 +143,7 @@ class ShardWriter:
         if self._done:
             return
         with self._failing():
-            if self._queue:
-                lacking = f"{self._lacking} of {self._queue[-1].nbytes} bytes"
-                raise ValueError(
-                    f"Tensor {self._queue[-1].name!r} lacks {lacking}, so {self.path} was not written."
-                )
+            self._check_whole()
             self._file.sync()
             if self._hashes is not None:
                 self._compare(self._hashes)
@@ -143,6 +175,17 @@ class ShardWriter:
                 self.abort()
                 raise
 
+    def _check_whole(self) -> None:
+        if self._scattered:
+            lacking = self._needed - self._header_bytes - self._scattered
+            if lacking:
+                raise ValueError(f"{lacking} bytes are missing, so {self.path} was not written.")
+        elif self._queue:
+            lacking = f"{self._lacking} of {self._queue[-1].nbytes} bytes"
+            raise ValueError(
+                f"Tensor {self._queue[-1].name!r} lacks {lacking}, so {self.path} was not written."
+            )
+
     def _check_turn(self, name: str, count: int) -> None:
         if self._done:
             raise ValueError(f"{self.path} is closed; tensor {name!r} came too late.")
@@ -165,6 +208,17 @@ class ShardWriter:
                 f"{self.path} was written, but tensor {wrong[0]!r} reads back differently. "
                 "The disk or the memory is faulty; what stood there before is unchanged."
             )
+
+
+class _Place(NamedTuple):
+    begin: int
+    nbytes: int
+
+
+def _places(specs: Sequence[TensorSpec], begin: int) -> Iterator[tuple[str, _Place]]:
+    for spec in specs:
+        yield spec.name, _Place(begin, spec.nbytes)
+        begin += spec.nbytes
 
 
 def encode_header(specs: Sequence[TensorSpec], metadata: Mapping[str, str]) -> bytes:

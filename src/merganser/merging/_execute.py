@@ -1,0 +1,307 @@
+"""Carrying out a plan: read, measure, combine, round once, write; in parallel, in bounded memory.
+
+A *unit* is a stretch of one target. Units of a tensor are independent, unless the method has to see the whole tensor
+first: then the tensor is one unit, measured and combined by one worker. What a method wants to see of the whole model
+is measured before anything is written. Nothing depends on the number of workers, the size of blocks, or the order in
+which units are done.
+
+Where bytes go is a *sink*: a shard on disk, memory, or a comparison with what is already there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from merganser._errors import CheckpointError
+from merganser.merging._plan import MergePlan, Target, target_bytes_in
+from merganser.merging.methods import Noise, Part
+from merganser.weights import DTYPES, Buffers, Execution, single_threaded
+
+if TYPE_CHECKING:
+    import torch
+
+_UNIT = 1 << 23
+"""Elements of a unit, where a tensor may be cut; a multiple of every run and, rounded, of whole rows."""
+
+_NARROW = ("F16", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0")
+"""Element types whose range is smaller than that of the arithmetic."""
+
+_AHEAD = 2
+"""Units in flight for each worker."""
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class Sink(Protocol):
+    """Where the result's bytes go."""
+
+    def write_at(self, name: str, offset: int, chunk: memoryview) -> None:
+        """Take bytes of a tensor, from any thread, in any order."""
+        ...
+
+
+class Progress(NamedTuple):
+    """How far a merge is.
+
+    Args:
+        done: Bytes read and written so far.
+        total: Bytes that will be read and written.
+        doing: What is being done, in a word or two.
+    """
+
+    done: int
+    total: int
+    doing: str
+
+
+class _Unit(NamedTuple):
+    target: Target
+    begin: int
+    end: int
+
+
+@dataclass
+class Engine:
+    """Carries out one plan.
+
+    Args:
+        plan: What to do.
+        execution: How.
+        progress: Called from the calling thread whenever a unit is done.
+    """
+
+    plan: MergePlan
+    execution: Execution
+    progress: Callable[[Progress], None] | None = None
+
+    def __post_init__(self) -> None:
+        self._inputs, self._outputs = Buffers(), Buffers()
+        self._done = 0
+        self._model_stats: Any = None
+        self._measured = self.plan.method.scope != "model"
+
+    def run(self, targets: Iterable[Target], sink: Sink) -> None:
+        """Compute targets and hand their bytes to a sink.
+
+        Raises:
+            CheckpointError: If an input is damaged or holds NaN or infinite numbers, naming tensor and model.
+            ValueError: If the method cannot work with what it found.
+        """
+        with single_threaded():
+            self._measure_model()
+            units = sorted(self._units(targets), key=lambda unit: unit.begin - unit.end)
+            for unit in self._each(lambda unit: self._write(unit, sink), units):
+                self._advance(self._bytes(unit), "merging")
+
+    def skip(self, targets: Iterable[Target]) -> None:
+        """Count targets as done: an earlier attempt has written them."""
+        self._done += sum(target_bytes_in(t, self.plan.passes) + t.spec.nbytes for t in targets)
+
+    def _measure_model(self) -> None:
+        if self._measured:
+            return
+        merged = [target for target in self.plan.targets if target.is_merged]
+        self._model_stats = self.plan.method.prepare(_ModelScan(self, merged))
+        self._measured = True
+
+    def _units(self, targets: Iterable[Target]) -> Iterator[_Unit]:
+        for target in targets:
+            length = target.spec.numel
+            if target.is_merged and self.plan.method.scope != "tensor":
+                length = target.sources.step(_UNIT)
+            for begin in range(0, target.spec.numel, max(length, 1)):
+                yield _Unit(target, begin, min(begin + length, target.spec.numel))
+
+    def _bytes(self, unit: _Unit) -> int:
+        whole = target_bytes_in(unit.target, self.plan.passes) + unit.target.spec.nbytes
+        return whole * (unit.end - unit.begin) // max(unit.target.spec.numel, 1)
+
+    def _advance(self, count: int, doing: str) -> None:
+        self._done += count
+        if self.progress is not None:
+            total = self.plan.bytes_in + self.plan.bytes_out
+            self.progress(Progress(min(self._done, total), total, doing))
+
+    def _each(self, function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_T]:
+        for item, _ in self.map(function, items):
+            yield item
+
+    def map(self, function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[tuple[_T, _R]]:
+        """Apply a function to items with all workers; results come in the items' order, few of them held at a time."""
+        if self.execution.workers == 1:
+            for item in items:
+                yield item, function(item)
+            return
+        pending: deque[tuple[_T, Future[_R]]] = deque()
+        pool = ThreadPoolExecutor(self.execution.workers, "merganser", initializer=_one_thread)
+        try:
+            for item in items:
+                pending.append((item, pool.submit(function, item)))
+                if len(pending) >= self.execution.workers * _AHEAD:
+                    first, future = pending.popleft()
+                    yield first, future.result()
+            while pending:
+                first, future = pending.popleft()
+                yield first, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def parts(
+        self, target: Target, begin: int = 0, end: int | None = None, stride: int = 1
+    ) -> Iterator[Part]:
+        """The elements of a target's sources as the method wants them."""
+        noise = Noise(self.plan.seed, target.spec.name)
+        has_base, columns = self.plan.base is not None, max(target.sources.columns, 1)
+        for block in target.sources.blocks(self.execution, self._inputs, begin, end, stride):
+            base, values = (block.values[0], block.values[1:]) if has_base else (None, block.values)
+            if base is not None and self.plan.method.rule.space == "deltas":
+                values -= base
+            yield Part(values, base, block.begin, columns, noise)
+
+    def _write(self, unit: _Unit, sink: Sink) -> None:
+        if not unit.target.is_merged:
+            _copy(unit.target, sink)
+            return
+        stats = self._model_stats
+        try:
+            if self.plan.method.scope == "tensor":
+                stats = self.plan.method.prepare(_TensorScan(self, unit.target))
+            for part in self.parts(unit.target, unit.begin, unit.end):
+                self._combine(part, stats, unit.target, sink)
+        except ValueError as error:
+            fault = self.find_fault(unit.target, unit.begin, unit.end)
+            raise (fault or ValueError(f"Tensor {unit.target.spec.name!r}: {error}")) from error
+
+    def _combine(self, part: Part, stats: Any, target: Target, sink: Sink) -> None:
+        merged = self.plan.method.combine(part, stats)
+        if part.base is not None and self.plan.method.rule.space == "deltas":
+            merged.add_(part.base)
+        spec = target.spec
+        stored = self._rounded(merged, spec.dtype)
+        if stored is None:
+            raise ValueError(
+                f"the merged numbers do not fit {DTYPES[spec.dtype].library}: they are infinite or no numbers. "
+                "Check the parameters, or choose a wider `dtype`."
+            )
+        sink.write_at(spec.name, part.begin * spec.itemsize, stored.numpy().data)
+
+    def _rounded(self, merged: torch.Tensor, dtype: str) -> torch.Tensor | None:
+        """The numbers as bytes of their stored type; None if one of them is not finite there."""
+        import torch
+
+        stored_type = getattr(torch, DTYPES[dtype].library)
+        if not math.isfinite(merged.sum().item()) or dtype in _NARROW:
+            most = torch.finfo(stored_type).max
+            low, high = (value.item() for value in merged.aminmax())  # a NaN comes through both
+            if not (-most <= low and high <= most):
+                return None
+        if dtype == "F32" and merged.device.type == "cpu" and merged.dtype == torch.float32:
+            return merged.view(torch.uint8)
+        rounded = self._outputs.matrix(1, len(merged), stored_type, "cpu")[0]
+        return rounded.copy_(merged).view(torch.uint8)
+
+    def find_fault(self, target: Target, begin: int = 0, end: int | None = None) -> CheckpointError | None:
+        """The first number in a target's sources that is not finite, as an error that names it; None if all are."""
+        import torch
+
+        for block in target.sources.blocks(self.execution, self._inputs, begin, end):
+            for (checkpoint, name), row in zip(target.sources.sources, block.values, strict=True):
+                finite = torch.isfinite(row)
+                if not finite.all():
+                    at = int((~finite).nonzero()[0].item())
+                    kind = "NaN" if torch.isnan(row[at]) else "infinite"
+                    return CheckpointError(
+                        f"Tensor {name!r} of {checkpoint.source} holds a number that is {kind}, at element "
+                        f"{block.begin + at:,}. The model is damaged: use a sound copy."
+                    )
+        return None
+
+
+class _TensorScan:
+    """Passes over one target."""
+
+    def __init__(self, engine: Engine, target: Target) -> None:
+        self._engine, self._target = engine, target
+        self.models, self.has_base = len(engine.plan.models), engine.plan.base is not None
+        self.numel = target.spec.numel
+
+    def __call__(self, measure: Callable[[Part], _R], *, stride: int = 1) -> Iterator[_R]:
+        for part in self._engine.parts(self._target, stride=stride):
+            yield measure(part)
+
+
+class _ModelScan:
+    """Passes over all targets, in parallel; what is found comes in the order of the elements."""
+
+    def __init__(self, engine: Engine, targets: Sequence[Target]) -> None:
+        self._engine, self._targets = engine, targets
+        self.models, self.has_base = len(engine.plan.models), engine.plan.base is not None
+        self.numel = sum(target.spec.numel for target in targets)
+
+    def __call__(self, measure: Callable[[Part], _R], *, stride: int = 1) -> Iterator[_R]:
+        engine = self._engine
+        units = [
+            _Unit(target, begin, min(begin + length, target.spec.numel))
+            for target in self._targets
+            for length in [math.lcm(target.sources.step(_UNIT), 1)]
+            for begin in range(0, target.spec.numel, length)
+        ]
+
+        def measure_unit(unit: _Unit) -> list[_R]:
+            try:
+                return [measure(part) for part in engine.parts(unit.target, unit.begin, unit.end, stride)]
+            except ValueError as error:
+                raise (engine.find_fault(unit.target, unit.begin, unit.end) or error) from error
+
+        for unit, found in engine.map(measure_unit, units):
+            if stride == 1:
+                share = (unit.end - unit.begin) / max(unit.target.spec.numel, 1)
+                engine._advance(int(target_bytes_in(unit.target, 1) * share), "measuring")
+            yield from found
+
+
+class MemorySink:
+    """Collects the result in memory."""
+
+    def __init__(self, targets: Iterable[Target]) -> None:
+        import torch
+
+        self.tensors: Mapping[str, torch.Tensor] = {
+            t.spec.name: torch.empty(t.spec.shape, dtype=getattr(torch, DTYPES[t.spec.dtype].library))
+            for t in targets
+        }
+        self._bytes = {
+            name: tensor.view(-1).view(torch.uint8).numpy() for name, tensor in self.tensors.items()
+        }
+
+    def write_at(self, name: str, offset: int, chunk: memoryview) -> None:
+        """Copy bytes to their place."""
+        self._bytes[name].data[offset : offset + len(chunk)] = chunk
+
+
+def _copy(target: Target, sink: Sink) -> None:
+    """Hand over a tensor that is not merged, such as an integer buffer; it must be the same in all models."""
+    (first, first_name), *others = target.sources.sources
+    contents = [b"".join(c.chunks(n)) for c, n in others]
+    offset = 0
+    for chunk in first.chunks(first_name):
+        for (other, name), content in zip(others, contents, strict=True):
+            if content[offset : offset + len(chunk)] != chunk:
+                raise CheckpointError(
+                    f"Tensor {name!r} holds {other.spec(name).dtype}, which cannot be merged, and differs between "
+                    f"{first.source} and {other.source}. Models to combine must agree in it."
+                )
+        sink.write_at(target.spec.name, offset, chunk)
+        offset += len(chunk)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,0 +1,115 @@
+"""Rebuild a merged model from its recipe, and compare every byte with what is there; nothing is written."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from merganser._errors import CheckpointError, ConfigError
+from merganser.merging._execute import Engine, Progress
+from merganser.merging._merge import Model, default_workers, open_models
+from merganser.merging._merge_recipe import RECIPE_NAME, MergeRecipe
+from merganser.merging._plan import plan_merge
+from merganser.weights import Checkpoint, Execution, open_checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a rebuild found.
+
+    Args:
+        tensors: Tensors compared.
+        different: Those that differ, or that only one side has.
+    """
+
+    tensors: int
+    different: tuple[str, ...]
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the model is what its recipe says, byte by byte."""
+        return not self.different
+
+
+def verify(
+    path: str | Path,
+    models: Sequence[Model] = (),
+    *,
+    workers: int | None = None,
+    device: str = "cpu",
+    progress: Callable[[Progress], None] | None = None,
+) -> Verification:
+    """Rebuild a merged model from the recipe in its folder, and compare.
+
+    Args:
+        path: The folder.
+        models: Where the recipe's models are now, in its order, the base first; by default where they were.
+        workers: Threads; by default one for each processor.
+        device: Where to compute; another than the merge's may round differently.
+        progress: Called now and then with how far it is.
+
+    Raises:
+        ConfigError: If there is no recipe, or a model is not the one it names.
+        CheckpointError: If a model cannot be read.
+    """
+    folder = Path(path)
+    recipe = MergeRecipe.read(folder / RECIPE_NAME)
+    there = open_checkpoint(folder)
+    opened = _ingredients(recipe, models)
+    base, others = (None, opened) if recipe.base is None else (opened[0], opened[1:])
+    plan = plan_merge(
+        others,
+        recipe.method,
+        base=base,
+        donor=opened[recipe.donor],
+        dtype=recipe.dtype,
+        seed=recipe.seed,
+        parameters=recipe.parameters,
+    )
+    sink = _Comparison(there)
+    targets = [t for t in plan.targets if t.spec.name in there and there.spec(t.spec.name) == t.spec]
+    Engine(plan, Execution(workers or default_workers(), device=device), progress).run(targets, sink)
+    compared = {target.spec.name for target in targets}
+    unmatched = {target.spec.name for target in plan.targets} ^ set(there) | {
+        t.spec.name for t in plan.targets if t.spec.name not in compared
+    }
+    return Verification(len(compared), tuple(sorted(sink.different | unmatched)))
+
+
+def _ingredients(recipe: MergeRecipe, models: Sequence[Model]) -> list[Checkpoint]:
+    wanted = recipe.ingredients
+    if models and len(models) != len(wanted):
+        raise ConfigError(
+            f"The recipe names {len(wanted)} models, the base first, but {len(models)} were given."
+        )
+    references = list(models) or [ingredient.reference for ingredient in wanted]
+    if None in references:
+        raise ConfigError(
+            "The recipe was made with models that were only in memory, so nobody knows where they are. Give them as "
+            "arguments."
+        )
+    try:
+        opened, _, _ = open_models([r for r in references if r is not None], None, None)
+    except CheckpointError as error:
+        raise ConfigError(
+            f"A model of the recipe cannot be opened. Give where the models are now. ({error})"
+        ) from error
+    for ingredient, checkpoint in zip(wanted, opened, strict=True):
+        ingredient.check(checkpoint)
+    return opened
+
+
+class _Comparison:
+    """A sink that compares with a checkpoint, and remembers which tensors differ."""
+
+    def __init__(self, there: Checkpoint) -> None:
+        self._there, self._lock = there, threading.Lock()
+        self.different: set[str] = set()
+
+    def write_at(self, name: str, offset: int, chunk: memoryview) -> None:
+        """Compare."""
+        if self._there.tensors.view(name).data[offset : offset + len(chunk)] != chunk.cast("B"):
+            with self._lock:
+                self.different.add(name)

@@ -1,0 +1,81 @@
+"""The merge methods, one module each with its equation; [`METHODS`][] is the table of all.
+
+| methods | what they do |
+| --- | --- |
+| linear, task_arithmetic, passthrough | add up with given weights |
+| slerp, nuslerp, multislerp, karcher, model_stock | the same, with weights that follow from angles |
+| ties, dare_*, della, della_linear, breadcrumbs, breadcrumbs_ties, sce | thin out task vectors, then add |
+| ram, ramplus, nearswap, arcee_fusion | treat each entry by how much, or in how many models, it changed |
+
+A further method is one class and one row here; the test suite then holds it to the laws it claims.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from merganser.merging.methods._arcee_fusion import ArceeFusion
+from merganser.merging.methods._breadcrumbs import Breadcrumbs, BreadcrumbsTies
+from merganser.merging.methods._dare import DareLinear, DareTies
+from merganser.merging.methods._della import Della, DellaLinear
+from merganser.merging.methods._linear import Linear, Passthrough, TaskArithmetic
+from merganser.merging.methods._method import (
+    Law,
+    MergeMethod,
+    Parameter,
+    Part,
+    Rule,
+    Scan,
+    Scope,
+    Space,
+    bind,
+    parameters_of,
+)
+from merganser.merging.methods._model_stock import ModelStock
+from merganser.merging.methods._nearswap import NearSwap
+from merganser.merging.methods._noise import Noise
+from merganser.merging.methods._ram import Ram, RamPlus
+from merganser.merging.methods._sce import Sce
+from merganser.merging.methods._slerp import NuSlerp, Slerp
+from merganser.merging.methods._spherical import Karcher, MultiSlerp
+from merganser.merging.methods._ties import Ties
+
+METHODS: Mapping[str, type[MergeMethod]] = MappingProxyType(
+    {
+        "linear": Linear,
+        "slerp": Slerp,
+        "nuslerp": NuSlerp,
+        "multislerp": MultiSlerp,
+        "karcher": Karcher,
+        "task_arithmetic": TaskArithmetic,
+        "ties": Ties,
+        "dare_linear": DareLinear,
+        "dare_ties": DareTies,
+        "della": Della,
+        "della_linear": DellaLinear,
+        "breadcrumbs": Breadcrumbs,
+        "breadcrumbs_ties": BreadcrumbsTies,
+        "model_stock": ModelStock,
+        "sce": Sce,
+        "ram": Ram,
+        "ramplus": RamPlus,
+        "nearswap": NearSwap,
+        "arcee_fusion": ArceeFusion,
+        "passthrough": Passthrough,
+    }
+)
+"""Every merge method, by the name users give."""
+
+__all__ = [
+    "METHODS",
+    "Law",
+    "MergeMethod",
+    "Noise",
+    "Parameter",
+    "Part",
+    "Rule",
+    "Scan",
+    "Scope",
+    "Space",
+    "bind",
+    "parameters_of",
+]

@@ -1,0 +1,150 @@
+r"""DARE: drop entries of task vectors at random, and scale up what stays.
+
+$$\tilde\delta_i = \frac{m_i \odot \delta_i}{p}, \qquad m_i \sim \mathrm{Bernoulli}(p),$$
+
+with $p$ the `density`, so that $\mathbb{E}\,\tilde\delta_i = \delta_i$. Then a plain sum (`dare_linear`) or TIES'
+election of signs (`dare_ties`).
+
+| `rescale` | factor on what stays |
+| --- | --- |
+| `exact` | $1/p$, as published |
+| `l1` | $\sum \lvert\delta\rvert / \sum \lvert m \odot \delta\rvert$ of the tensor, as in mergekit |
+| `none` | 1 |
+
+References:
+    Yu et al., *Language Models are Super Mario: Absorbing Abilities from Homologous Models as a Free Lunch*, ICML 2024,
+    https://arxiv.org/abs/2311.03099
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import numpy as np
+from jaxtyping import Float
+
+from merganser.merging.methods._consensus import elected_sum, plain_sum
+from merganser.merging.methods._method import MergeMethod, Part, PerModel, Rule, Scan, Scope, parameter
+from merganser.merging.methods._runs import run_sums
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RESCALE = ("exact", "l1", "none")
+
+_NOTHING = 1e-30
+
+
+def l1_factors(scan: Scan, mask: Callable[[Part], None]) -> list[float]:
+    r"""Factor for each model that restores $\sum\lvert\delta\rvert$ after masking.
+
+    Args:
+        scan: Over one tensor.
+        mask: Masks a part's values in place.
+    """
+
+    def measure(part: Part) -> Float[np.ndarray, "runs both_models"]:
+        before = [run_sums(delta.abs()) for delta in part.values]
+        mask(part)
+        return np.stack([*before, *(run_sums(delta.abs_()) for delta in part.values)], axis=1)
+
+    before, after = np.concatenate(list(scan(measure))).sum(axis=0).reshape(2, scan.models)
+    return [b / a if a > _NOTHING else 1.0 for b, a in zip(before.tolist(), after.tolist(), strict=True)]
+
+
+def _drop_(part: Part, density: PerModel) -> None:
+    for i, (delta, chance) in enumerate(zip(part.values, density, strict=True)):
+        if chance < 1:
+            delta.mul_(part.noise.keep(i, part.begin, chance, like=delta))
+
+
+def _scales(density: PerModel, rescale: str, factors: list[float] | None) -> list[float]:
+    if rescale == "l1":
+        assert factors is not None
+        return factors
+    return [1 / p if rescale == "exact" and p > 0 else 1.0 for p in density]
+
+
+@final
+@dataclass(frozen=True)
+class DareLinear(MergeMethod):
+    """Random drop, then a weighted sum."""
+
+    rule: ClassVar[Rule] = Rule(
+        "task vectors thinned at random and scaled up, then added",
+        "2311.03099",
+        laws=frozenset({"fixed_base"}),
+    )
+    weight: PerModel = parameter("weight of each model's task vector", 1.0)
+    density: PerModel = parameter("chance of each entry to be kept", 0.5, low=0.0, high=1.0)
+    normalize: bool = parameter("divide by the sum of the weights", False)
+    rescale: str = parameter(
+        "factor on what is kept: 1/density, or to the old L1 norm", "exact", choices=RESCALE
+    )
+    lambda_: float = parameter("scale of the merged task vector", 1.0)
+
+    @property
+    def scope(self) -> Scope:
+        """L1 norms need a first pass."""
+        return "tensor" if self.rescale == "l1" else "none"
+
+    def prepare(self, scan: Scan) -> list[float] | None:
+        """Factors that restore the L1 norms, if that is asked for."""
+        return l1_factors(scan, lambda part: _drop_(part, self.density)) if self.rescale == "l1" else None
+
+    def combine(self, part: Part, stats: list[float] | None) -> Float[Tensor, " elements"]:
+        """Drop, add up with weights that contain the scales."""
+        _drop_(part, self.density)
+        divisor = sum(self.weight) if self.normalize and abs(sum(self.weight)) > _NOTHING else 1.0
+        scales = _scales(self.density, self.rescale, stats)
+        weights = [w * s * self.lambda_ / divisor for w, s in zip(self.weight, scales, strict=True)]
+        return plain_sum(part.values, weights, normalize=False)
+
+
+@final
+@dataclass(frozen=True)
+class DareTies(MergeMethod):
+    """Random drop, then elected signs."""
+
+    rule: ClassVar[Rule] = Rule(
+        "task vectors thinned at random and scaled up, those that agree in sign added",
+        "2311.03099",
+        laws=frozenset({"fixed_base"}),
+    )
+    weight: PerModel = parameter("weight of each model's task vector", 1.0)
+    density: PerModel = parameter("chance of each entry to be kept", 0.5, low=0.0, high=1.0)
+    normalize: bool = parameter("average over the models that agree, rather than add them up", False)
+    rescale: str = parameter(
+        "factor on what is kept: 1/density, or to the old L1 norm", "exact", choices=RESCALE
+    )
+    lambda_: float = parameter("scale of the merged task vector", 1.0)
+
+    @property
+    def scope(self) -> Scope:
+        """L1 norms need a first pass."""
+        return "tensor" if self.rescale == "l1" else "none"
+
+    def prepare(self, scan: Scan) -> list[float] | None:
+        """Factors that restore the L1 norms, if that is asked for."""
+        return l1_factors(scan, lambda part: _drop_(part, self.density)) if self.rescale == "l1" else None
+
+    def combine(self, part: Part, stats: list[float] | None) -> Float[Tensor, " elements"]:
+        """Drop, scale, elect, add up."""
+        _drop_(part, self.density)
+        scales = _scales(self.density, self.rescale, stats)
+        return scaled_election(part, scales, self.weight, normalize=self.normalize, lambda_=self.lambda_)
+
+
+def scaled_election(
+    part: Part, scales: list[float], weights: PerModel, *, normalize: bool, lambda_: float
+) -> Float[Tensor, " elements"]:
+    """Elected sum of task vectors with a scale each; a scale that all share is applied once, at the end."""
+    shared = scales[0] if len(set(scales)) == 1 else 1.0
+    if shared == 1.0:
+        for delta, scale in zip(part.values, scales, strict=True):
+            if scale != 1.0:
+                delta.mul_(scale)
+    merged = elected_sum(part.values, weights, normalize=normalize)
+    return merged if shared * lambda_ == 1.0 else merged.mul_(shared * lambda_)

@@ -1,0 +1,273 @@
+"""What a merge method is: its parameters as a frozen value, a first pass where it needs one, and one formula.
+
+A method is a class in a module of its own, with its equation in the module's docstring. Its instances hold the
+parameters for one merge; they never change, and neither method of theirs touches anything but its arguments:
+
+| part | what |
+| --- | --- |
+| `rule` | what is known without parameters: how many models, whether a base, which laws hold |
+| fields | the parameters, with defaults, bounds and a line of help each |
+| `scope` | what `prepare` must see: nothing, one tensor, or the whole model |
+| `prepare(scan)` | a first pass (or several): statistics such as thresholds, angles, counts |
+| `combine(part, stats)` | the formula, on a few thousand elements of all models |
+
+The executor reads, converts, walks in chunks, in parallel, and writes; a method does arithmetic only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
+
+from jaxtyping import Float
+
+from merganser.merging.methods._noise import Noise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Law = Literal["idempotent", "symmetric", "endpoints", "fixed_base"]
+"""Laws that a method can claim, and the test suite then holds it to:
+
+`idempotent`: merging copies of a model gives the model; `symmetric`: the order of the models does not matter;
+`endpoints`: at an end of its parameter the result is one of the models; `fixed_base`: copies of the base give the
+base.
+"""
+
+Scope = Literal["none", "tensor", "model"]
+Space = Literal["weights", "deltas"]
+PerModel: TypeAlias = tuple[float, ...]
+"""A parameter with one value for each model; given as one number for all, or as a sequence."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is known of a method before its parameters are.
+
+    Args:
+        summary: What it does, in a line.
+        paper: Where it comes from: arXiv number or address.
+        base: Whether it works from a base model.
+        models: Least and most models beside the base; None for any number.
+        space: Whether `combine` is given the models' weights, or their differences from the base (task vectors),
+            and gives back the same.
+        laws: What holds whatever the models are.
+    """
+
+    summary: str
+    paper: str
+    base: Literal["required", "optional", "refused"] = "required"
+    models: tuple[int, int | None] = (1, None)
+    space: Space = "deltas"
+    laws: frozenset[Law] = frozenset()
+
+
+@dataclass(slots=True)
+class Part:
+    """The same elements of all models: what a method computes on at a time.
+
+    Args:
+        values: Weights or deltas, one model a row; the method may overwrite them.
+        base: The same elements of the base; None if there is none.
+        begin: First element, counted within the tensor, row-major.
+        columns: Length of the tensor's rows. A part holds whole rows if the method asked for them.
+        noise: Random numbers for these elements.
+    """
+
+    values: Float[Tensor, "models elements"]
+    base: Float[Tensor, " elements"] | None
+    begin: int
+    columns: int
+    noise: Noise
+
+
+class Scan(Protocol):
+    """A pass over everything in the method's scope; can be made as often as needed.
+
+    Attributes:
+        models: Number of models, without the base.
+        has_base: Whether there is a base beside them.
+        numel: Elements in the scope, of each model.
+    """
+
+    models: int
+    has_base: bool
+    numel: int
+
+    def __call__(self, measure: Callable[[Part], T], *, stride: int = 1) -> Iterator[T]:
+        """What `measure` finds in each part, in the order of the elements.
+
+        Args:
+            measure: Must not keep hold of the part, nor of views of it.
+            stride: With more than 1, only a sample: one run of 4,096 elements out of `stride`.
+        """
+        ...
+
+
+class MergeMethod(ABC):
+    """A merge method with its parameters; see the module's docstring."""
+
+    rule: ClassVar[Rule]
+
+    @property
+    def scope(self) -> Scope:
+        """What `prepare` must see."""
+        return "none"
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether parts must hold whole rows."""
+        return False
+
+    def prepare(self, scan: Scan) -> Any:
+        """Statistics that the formula needs; None if it needs none."""
+        return None
+
+    @abstractmethod
+    def combine(self, part: Part, stats: Any) -> Float[Tensor, " elements"]:
+        """The merged elements: weights or a delta, as `rule.space` says.
+
+        Args:
+            part: The models' elements.
+            stats: What `prepare` returned.
+        """
+
+
+def parameter(
+    help: str,
+    default: Any = dataclasses.MISSING,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] = (),
+) -> Any:
+    """A parameter of a method, as a dataclass field.
+
+    Args:
+        help: What it does, in a line.
+        default: Its default; without one, it must be given.
+        low: Least value.
+        high: Greatest value.
+        choices: The words it may be.
+    """
+    return field(
+        default=default, metadata={"help": help, "low": low, "high": high, "choices": tuple(choices)}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter as tables and messages show it."""
+
+    name: str
+    help: str
+    kind: Literal["number", "numbers", "flag", "word"]
+    default: Any
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is dataclasses.MISSING
+
+
+def parameters_of(method: type[MergeMethod]) -> tuple[Parameter, ...]:
+    """The parameters of a method, by the names users give: `lambda`, not `lambda_`."""
+    return tuple(
+        Parameter(f.name.rstrip("_"), kind=_kind(str(f.type)), default=f.default, **f.metadata)
+        for f in dataclasses.fields(method)  # pyright: ignore[reportArgumentType]
+    )
+
+
+def bind(name: str, method: type[MergeMethod], models: int, values: Mapping[str, Any]) -> MergeMethod:
+    """A method with its parameters, checked.
+
+    Args:
+        name: What it is called, for messages.
+        method: The method.
+        models: Number of models beside the base.
+        values: Parameters by name; a number where there may be one for each model stands for all.
+
+    Raises:
+        ValueError: If a parameter is unknown, missing, of the wrong kind or out of bounds, or the method does not
+            take so many models.
+    """
+    least, most = method.rule.models
+    if models < least or (most is not None and models > most):
+        expected = (
+            f"exactly {least}"
+            if least == most
+            else f"at least {least}"
+            if models < least
+            else f"at most {most}"
+        )
+        raise ValueError(f"`{name}` takes {expected} models beside the base, but was given {models}.")
+    known = {p.name: p for p in parameters_of(method)}
+    for given in values:
+        if given.rstrip("_") not in known:
+            close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+            hint = f"Did you mean `{close[0]}`?" if close else f"It has {_listed(known)}."
+            raise ValueError(f"`{name}` has no parameter `{given}`. {hint}")
+    given = {key.rstrip("_"): value for key, value in values.items()}
+    bound: dict[str, Any] = {}
+    for f, p in zip(dataclasses.fields(method), known.values(), strict=True):  # pyright: ignore[reportArgumentType]
+        if p.name not in given and p.is_required:
+            raise ValueError(f"`{name}` needs `{p.name}`: {p.help}. Add it.")
+        bound[f.name] = _checked(name, p, given.get(p.name, p.default), models)
+    return method(**bound)
+
+
+def _kind(annotation: str) -> Any:
+    return {"PerModel": "numbers", "float": "number", "int": "number", "bool": "flag"}.get(annotation, "word")
+
+
+def _listed(known: Mapping[str, Parameter]) -> str:
+    return ", ".join(f"`{key}`" for key in known) if known else "no parameters"
+
+
+def _checked(method: str, p: Parameter, value: Any, models: int) -> Any:
+    where = f"`{p.name}` of `{method}`"
+    if p.kind == "flag":
+        if not isinstance(value, bool):
+            raise ValueError(f"{where} must be true or false, but is {value!r}.")
+        return value
+    if p.kind == "word":
+        if value not in p.choices:
+            close = difflib.get_close_matches(str(value), p.choices, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{where} must be one of {', '.join(p.choices)}, but is {value!r}.{hint}")
+        return value
+    if p.kind == "number":
+        return _number(where, p, value)
+    listed = value if isinstance(value, Sequence) and not isinstance(value, str) else [value] * models
+    if len(listed) != models:
+        raise ValueError(
+            f"{where} needs one number, or one for each of {models} models, but has {len(listed)}."
+        )
+    return tuple(_number(where, p, each) for each in listed)
+
+
+def _number(where: str, p: Parameter, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{where} must be a number, but is {value!r}.")  # noqa: TRY004
+    low, high = p.low, p.high
+    if not (value == value and abs(value) != float("inf")):
+        raise ValueError(f"{where} must be a finite number, but is {value}.")
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = (
+            f"at least {low:g}"
+            if high is None
+            else f"at most {high:g}"
+            if low is None
+            else f"in [{low:g}, {high:g}]"
+        )
+        raise ValueError(f"{where} must be {bounds}, but is {value:g}.")
+    return float(value)
