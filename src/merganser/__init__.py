@@ -4,6 +4,8 @@
 | --- | --- |
 | [`evolve`][] | search for the best combination of models on a task |
 | [`resume`][] | go on with a run that was interrupted |
+| [`merge`][] | combine models by rule: linear, slerp, ties and others |
+| [`verify`][] | rebuild a merged model from its recipe and compare |
 | [`open`][] | a checkpoint: named tensors, read lazily |
 | [`materialise`][] | the model that a recipe describes |
 
@@ -20,7 +22,7 @@ from merganser._errors import CheckpointError, ConfigError, MerganserError, Outp
 from merganser._version import __version__
 
 if TYPE_CHECKING:
-    from merganser.merging import Combination, materialise, read_recipe
+    from merganser.merging import Combination, materialise, merge, read_recipe, verify
     from merganser.report import write_report
     from merganser.run import Outcome, evolve, resume
     from merganser.weights import Checkpoint, save
@@ -32,10 +34,12 @@ _HOMES = {
     "Outcome": ("run", "Outcome"),
     "evolve": ("run", "evolve"),
     "materialise": ("merging", "materialise"),
+    "merge": ("merging", "merge"),
     "open": ("weights", "open_checkpoint"),
     "read_recipe": ("merging", "read_recipe"),
     "resume": ("run", "resume"),
     "save": ("weights", "save"),
+    "verify": ("merging", "verify"),
     "write_report": ("report", "write_report"),
 }
 
@@ -52,10 +56,12 @@ __all__ = [
     "__version__",
     "evolve",
     "materialise",
+    "merge",
     "open",
     "read_recipe",
     "resume",
     "save",
+    "verify",
     "write_report",
 ]
 

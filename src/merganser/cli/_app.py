@@ -9,6 +9,7 @@ import typer
 from merganser._version import __version__
 from merganser.cli import _runs
 from merganser.cli._evolve import evolve
+from merganser.cli._merge import merge, methods, verify_merge
 from merganser.cli._output import print_json
 from merganser.run import settings_schema
 
@@ -20,6 +21,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(evolve)
+app.command()(merge)
+app.command()(methods)
+app.command("verify")(verify_merge)
 app.add_typer(_runs.app, name="runs")
 
 

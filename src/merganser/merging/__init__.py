@@ -5,8 +5,13 @@
 | [`Combination`][], [`blend`][] | a descendant as exact coefficients over the seeds |
 | [`Gram`][] | inner products and angles of descendants from prefix sums over the seeds |
 | [`crossover`][], [`slerp_weights`][], [`linear_weights`][] | two parents, one child |
-| [`combine_flat`][], [`materialise`][], [`checkpoint_of`][] | from a recipe to weights |
-| [`read_recipe`][], [`write_recipe`][] | recipes as JSON files |
+| [`combine_flat`][], [`materialise`][], [`checkpoint_of`][] | from a combination to weights |
+| [`read_recipe`][], [`write_recipe`][] | combinations as JSON files |
+| [`METHODS`][], [`MergeMethod`][], [`parameters_of`][], [`Parameter`][], [`Part`][], [`Scan`][] | merging by rule |
+| [`merge`][], [`open_models`][], [`Model`][], [`default_workers`][] | models in, a merged one out |
+| [`plan_merge`][], [`MergePlan`][], [`Target`][], [`Engine`][], [`Progress`][], [`write_merge`][] | its parts |
+| [`MergeRecipe`][], [`Ingredient`][], [`recipe_of`][], [`RECIPE_NAME`][] | what was done, as a file |
+| [`verify`][], [`Verification`][] | do it again and compare |
 """
 
 from merganser.merging._combination import Combination, blend
@@ -19,7 +24,7 @@ from merganser.merging._merge_recipe import RECIPE_NAME, Ingredient, MergeRecipe
 from merganser.merging._plan import MergePlan, Target, plan_merge
 from merganser.merging._recipe import read_recipe, write_recipe
 from merganser.merging._verify import Verification, verify
-from merganser.merging.methods import METHODS
+from merganser.merging.methods import METHODS, MergeMethod, Parameter, Part, Scan, parameters_of
 
 __all__ = [
     "METHODS",
@@ -29,11 +34,15 @@ __all__ = [
     "Engine",
     "Gram",
     "Ingredient",
+    "MergeMethod",
     "MergePlan",
     "MergeRecipe",
     "Model",
+    "Parameter",
+    "Part",
     "Progress",
     "Rule",
+    "Scan",
     "Target",
     "Verification",
     "blend",
@@ -45,6 +54,7 @@ __all__ = [
     "materialise",
     "merge",
     "open_models",
+    "parameters_of",
     "plan_merge",
     "read_recipe",
     "recipe_of",

@@ -2,8 +2,8 @@ r"""Model Breadcrumbs: of each task vector keep the middle, neither outliers nor
 
 Per tensor of $N$ entries, sorted by $\lvert\delta\rvert$: the $\lfloor\gamma N\rfloor$ largest are dropped, of the rest
 the $\lfloor p N\rfloor$ largest are kept, with `density` $p$ and `gamma` $\gamma$. If fewer are left, less is dropped
-at the top. Then a plain sum (`breadcrumbs`) or TIES' election of signs (`breadcrumbs_ties`). Entries equal to the upper limit are
-dropped, entries equal to the lower kept.
+at the top. Then a plain sum (`breadcrumbs`) or TIES' election of signs (`breadcrumbs_ties`). Entries equal to the upper
+limit are dropped, entries equal to the lower kept.
 
 References:
     Davari, Belilovsky, *Model Breadcrumbs: Scaling Multi-Task Model Merging with Sparse Masks*, ECCV 2024,

@@ -1,0 +1,316 @@
+"""`merganser merge`, `merganser methods` and `merganser verify`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from merganser.cli._output import FAILED, Json, Quiet, clear_errors, print_json, tables, words
+from merganser.cli._parameters import with_parameters
+from merganser.merging import (
+    METHODS,
+    Engine,
+    MergePlan,
+    default_workers,
+    open_models,
+    parameters_of,
+    plan_merge,
+    recipe_of,
+    verify,
+    write_merge,
+)
+from merganser.merging import Progress as Step
+from merganser.weights import Execution
+
+_HOW = "How"
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+@with_parameters
+def merge(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Paths or hub ids (`org/name@revision`); `base+adapter` applies a LoRA."),
+    ],
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="How to merge: one of `merganser methods`.")
+    ] = "linear",
+    base: Annotated[
+        str | None,
+        typer.Option("--base", "-b", help="The model the others were tuned from, if the method needs it."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder, or .safetensors file, to write.")
+    ] = None,
+    donor: Annotated[
+        str | None,
+        typer.Option(
+            help="Which model gives configuration and tokenizer.", show_default="the base, or the first"
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Element type to write, such as bfloat16.", show_default="the donor's")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Key of random numbers, for methods that drop at random.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
+    shard_size: Annotated[
+        str, typer.Option(help="Bytes a file may have: 500M, 5G.", rich_help_panel=_HOW)
+    ] = "5G",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Threads.", show_default="one per processor", rich_help_panel=_HOW, min=1),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.", rich_help_panel=_HOW)
+    ] = "cpu",
+    digests: Annotated[
+        bool,
+        typer.Option(
+            "--digests",
+            help="Name the models by digest in the recipe: reads them once more.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    *,
+    parameters: dict[str, Any],
+) -> None:
+    """Merge models by rule, streamed: memory does not grow with the models.
+
+    Interrupted, the same command goes on where it stopped.
+    """
+    with clear_errors():
+        opened, base_opened, donor_opened = open_models(models, base, donor)
+        plan = plan_merge(
+            opened,
+            method,
+            base=base_opened,
+            donor=donor_opened,
+            dtype=dtype,
+            seed=seed,
+            parameters=parameters,
+        )
+        execution = Execution(workers or default_workers(), device=device)
+        if dry_run:
+            _show_plan(plan, execution, as_json=as_json)
+            return
+        if out is None:
+            raise ValueError("Where to? Name a folder with --out, or look at the plan with --dry-run.")
+        began = time.monotonic()
+        with _bar(quiet=quiet) as watch:
+            recipe = recipe_of(plan, dtype=dtype, digests=digests)
+            engine = Engine(plan, execution, watch)
+            merged = write_merge(engine, recipe, out, shard_size=_bytes(shard_size), overwrite=overwrite)
+        seconds = time.monotonic() - began
+    if as_json:
+        print_json(
+            {"out": str(out), "tensors": len(merged), "bytes": plan.bytes_out, "seconds": round(seconds, 3)}
+        )
+    else:
+        speed = (plan.bytes_in + plan.bytes_out) / max(seconds, 1e-9)
+        amount = f"{len(merged):,} tensors, {_size(plan.bytes_out)} in {seconds:.1f} s"
+        words.print(f"{out}: {amount} ({_size(speed)}/s read and written)", soft_wrap=True)
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="A method, to see its parameters.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the merge methods, or tell one's parameters, source and laws."""
+    with clear_errors():
+        if name is not None and name not in METHODS:
+            raise ValueError(f"There is no merge method `{name}`. Known are {', '.join(METHODS)}.")
+    shown = METHODS if name is None else {name: METHODS[name]}
+    if as_json:
+        print_json({"methods": [_facts(each) for each in shown]})
+    elif name is None:
+        table = _table("method", "base", "models", "")
+        for each, method in METHODS.items():
+            table.add_row(each, method.rule.base, _count(*method.rule.models), method.rule.summary)
+        tables.print(table)
+    else:
+        _show_method(name)
+
+
+def verify_merge(
+    folder: Annotated[Path, typer.Argument(help="A folder that `merganser merge` wrote.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Where its models are now, the base first.", show_default="where they were"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads.", show_default="one per processor", min=1)
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Rebuild a merged model from its recipe and compare every byte; writes nothing."""
+    with clear_errors(), _bar(quiet=quiet) as watch:
+        found = verify(folder, models or (), workers=workers, device=device, progress=watch)
+    if as_json:
+        print_json({"same": found.is_same, "tensors": found.tensors, "different": list(found.different)})
+    elif found.is_same:
+        words.print(
+            f"{folder} is what its recipe says: {found.tensors:,} tensors, byte by byte.", soft_wrap=True
+        )
+    else:
+        listed = ", ".join(found.different[:5]) + (", …" if len(found.different) > 5 else "")
+        words.print(
+            f"{folder} is not what its recipe says: {len(found.different):,} tensors differ: {listed}.",
+            soft_wrap=True,
+        )
+    if not found.is_same:
+        raise typer.Exit(FAILED)
+
+
+def _show_plan(plan: MergePlan, execution: Execution, *, as_json: bool) -> None:
+    facts = {
+        "method": plan.method_name,
+        "models": [model.source for model in plan.models],
+        "base": None if plan.base is None else plan.base.source,
+        "donor": plan.donor.source,
+        "passes": plan.passes,
+        "bytes_in": plan.bytes_in,
+        "bytes_out": plan.bytes_out,
+        "memory": plan.memory(execution),
+        "workers": execution.workers,
+        "groups": plan.groups(),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    table = _table("part", "method", "type", "tensors", "parameters", "bytes")
+    for row in plan.groups():
+        counts = (f"{row['tensors']:,}", f"{row['parameters']:,}", _size(row["bytes"]))
+        table.add_row(row["part"], row["method"], row["dtype"], *counts)
+    tables.print(table)
+    passes = "once" if plan.passes == 1 else "twice, to measure first"
+    words.print(
+        f"reads {_size(plan.bytes_in)} ({passes}), writes {_size(plan.bytes_out)}; buffers of "
+        f"{_size(facts['memory'])} for {execution.workers} workers; configuration and tokenizer of {plan.donor.source}",
+        soft_wrap=True,
+    )
+
+
+def _show_method(name: str) -> None:
+    facts = _facts(name)
+    words.print(f"[bold]{name}[/]: {facts['summary']}", soft_wrap=True)
+    words.print(
+        f"base: {facts['base']} · models: {facts['models']} · source: {facts['source']}", soft_wrap=True
+    )
+    table = _table("parameter", "default", "range", "")
+    for row in facts["parameters"]:
+        table.add_row(row["name"], _shown(row["default"]), row["range"], row["help"])
+    tables.print(table)
+
+
+def _facts(name: str) -> dict[str, Any]:
+    rule = METHODS[name].rule
+    source = rule.paper if rule.paper.startswith("http") else f"https://arxiv.org/abs/{rule.paper}"
+    parameters = [
+        {
+            "name": p.name,
+            "help": p.help,
+            "default": None if p.is_required else p.default,
+            "range": " | ".join(p.choices) or _range(p.low, p.high),
+        }
+        for p in parameters_of(METHODS[name])
+    ]
+    return {
+        "name": name,
+        "summary": rule.summary,
+        "base": rule.base,
+        "models": _count(*rule.models),
+        "source": source,
+        "laws": sorted(rule.laws),
+        "parameters": parameters,
+    }
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return ""
+    return f"{'−∞' if low is None else f'{low:g}'} … {'∞' if high is None else f'{high:g}'}"
+
+
+def _shown(default: Any) -> str:
+    return "must be given" if default is None else str(default).lower()
+
+
+def _count(least: int, most: int | None) -> str:
+    return f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        right = column in ("tensors", "parameters", "bytes")
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+@contextmanager
+def _bar(*, quiet: bool) -> Iterator[Any]:
+    """A progress bar with rate and time left on a terminal; silence elsewhere."""
+    if quiet or not words.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=words, transient=True) as bar:
+        task = bar.add_task("reading headers", total=None)
+
+        def watch(step: Step) -> None:
+            bar.update(task, completed=step.done, total=step.total, description=step.doing)
+
+        yield watch
+
+
+def _bytes(text: str) -> int:
+    """A size such as 500M or 5G.
+
+    Examples:
+        >>> _bytes("500M"), _bytes("1.5GB")
+        (500000000, 1500000000)
+    """
+    number = text.strip().lower().removesuffix("b").rstrip("kmgt")
+    unit = text.strip().lower().removesuffix("b")[len(number) :]
+    try:
+        return int(float(number) * _UNITS[unit])
+    except (ValueError, KeyError):
+        raise ValueError(f"A size must look like 500M or 5G, but is {text!r}.") from None
+
+
+def _size(count: float) -> str:
+    """Bytes for people.
+
+    Examples:
+        >>> _size(2_208_436_224), _size(999)
+        ('2.21 GB', '999 B')
+    """
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.2f} {name}"
+    return f"{count:.0f} B"
