@@ -45,6 +45,8 @@ docs: $(DONE)  ## Run every code block of README and docs
 
 rivals:  ## Install packaged rivals into an environment of their own, for benchmarks
 	test -x $(RIVALS)/bin/python || $(PYTHON) -m venv $(RIVALS)
+	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check mergekit==0.1.5
 	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check jax optax cma scikit-learn tqdm matplotlib
 
 bench-%: $(DONE)  ## Measure beside rivals and floors, for example make bench-niches

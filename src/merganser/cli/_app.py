@@ -1,30 +1,60 @@
-"""The commands, put together."""
+"""The commands, put together; each is imported when it is called, so that none waits for the others' libraries."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import importlib
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from merganser._version import __version__
-from merganser.cli import _runs
-from merganser.cli._evolve import evolve
-from merganser.cli._merge import merge, methods, verify_merge
-from merganser.cli._output import print_json
-from merganser.run import settings_schema
+
+_COMMANDS = {
+    "merge": ("_merge", "merge"),
+    "methods": ("_merge", "methods"),
+    "verify": ("_merge", "verify_merge"),
+    "evolve": ("_evolve", "evolve"),
+    "runs": ("_runs", "app"),
+    "schema": ("_evolve", "schema"),
+}
+"""Module and function, or group of commands, by name."""
+
+_SETTINGS: dict[str, Any] = {
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+class LazyGroup(TyperGroup):
+    """Commands that are imported when somebody asks for them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """All names, in the order of the table."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """Import a command; None if there is none of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name]
+        found = getattr(importlib.import_module(f"merganser.cli.{module}"), name)
+        if not isinstance(found, typer.Typer):
+            single = typer.Typer(add_completion=False, **_SETTINGS)
+            single.command(cmd_name)(found)
+            found = single
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
     name="merganser",
     help="Grow a capable model out of models that already exist.",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    cls=LazyGroup,
+    **_SETTINGS,
 )
-app.command()(evolve)
-app.command()(merge)
-app.command()(methods)
-app.command("verify")(verify_merge)
-app.add_typer(_runs.app, name="runs")
 
 
 def _show_version(wanted: bool) -> None:
@@ -40,12 +70,6 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command()
-def schema() -> None:
-    """Print the JSON Schema of the evolve file, for editors."""
-    print_json(settings_schema())
 
 
 def main() -> None:

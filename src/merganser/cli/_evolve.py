@@ -30,6 +30,7 @@ from merganser.run import (
     evolve_settings,
     parse_settings,
     read_settings,
+    settings_schema,
 )
 
 _FILE_SUFFIXES = (".yaml", ".yml")
@@ -236,6 +237,11 @@ def _settings(
     if seed is not None:
         data["seed"] = seed
     return parse_settings(data, target if from_file else "options")
+
+
+def schema() -> None:
+    """Print the JSON Schema of the evolve file, for editors."""
+    print_json(settings_schema())
 
 
 def _table(outcome: Outcome) -> Table:

@@ -24,7 +24,9 @@ from merganser.cli._progress import Watch
 from merganser.report import write_report
 from merganser.run import RunSummary, compare_runs, export, list_runs, resume, summarise
 
-app = typer.Typer(help="Look at runs, go on with them, take models out of them.", no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False, help="Look at runs, go on with them, take models out of them.", no_args_is_help=True
+)
 
 Run = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
 

@@ -57,8 +57,9 @@ class PartialFolder:
         with output_errors(self._path):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
-            if not self._is_same():
-                self._clear()
+            same = self._is_same()
+            self._clear(everything=not same)
+            if not same:
                 atomic_write_text(self.folder / _IDENTITY, self._identity)
         return self
 
@@ -88,9 +89,10 @@ class PartialFolder:
             return (self.folder / _IDENTITY).read_text(encoding="utf-8") == self._identity
         return False
 
-    def _clear(self) -> None:
+    def _clear(self, *, everything: bool) -> None:
+        """Remove what was left in the making, or everything."""
         for entry in self.folder.iterdir():
-            if entry.name != _LOCK:
+            if entry.name != _LOCK and (everything or entry.suffix == ".tmp"):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     def _take_lock(self) -> int:

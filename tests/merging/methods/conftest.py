@@ -1,0 +1,206 @@
+"""What tests of merge methods share: every method with every choice, models to merge, and the slow reference."""
+
+from __future__ import annotations
+
+import importlib.util
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import strategies as st
+
+from merganser.merging import METHODS, Engine, plan_merge
+from merganser.merging._execute import MemorySink
+from merganser.merging.methods import bind, parameters_of
+from merganser.weights import DEFAULT_CHUNK, Checkpoint, Execution
+
+SHAPES = [(), (0,), (1,), (7,), (0, 4), (4, 0), (1, 9), (9, 1), (1, 1), (3, 4), (2, 3, 2, 2)]
+DYADIC = [1.0, 0.5, 0.25, 2.0, -1.0, 0.0, 0.75]
+NUMBERS = {
+    "weight": st.sampled_from(DYADIC),
+    "lambda": st.sampled_from([1.0, 0.5, 1.5, -1.0, 0.0]),
+    "scale": st.sampled_from(DYADIC),
+    "t": st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(0, 1),
+    "density": st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0]) | st.floats(0, 1),
+    "gamma": st.sampled_from([0.0, 0.01, 0.25, 1.0]) | st.floats(0, 1),
+    "epsilon": st.sampled_from([0.0, 0.1, 0.25]),
+    "eps": st.sampled_from([1e-8, 1e-3]),
+    "max_iter": st.sampled_from([1, 2, 100]),
+    "tol": st.sampled_from([1e-9, 1e-2]),
+    "select_topk": st.sampled_from([0.0, 0.1, 0.5, 1.0]) | st.floats(0, 1),
+    "r": st.sampled_from([0.0, 0.1, 1.0]),
+    "alpha": st.sampled_from([0.0, 0.2, 5.0]),
+}
+REQUIRED = {"nearswap": {"t": 0.125}}
+
+
+class Case(NamedTuple):
+    """A method, with or without a base, and one choice for each of its words and flags."""
+
+    method: str
+    has_base: bool
+    choices: dict[str, Any]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The choices, and what has no default."""
+        return {**REQUIRED.get(self.method, {}), **self.choices}
+
+    def models(self, wanted: int) -> int:
+        """The number of models nearest to this that the method takes."""
+        least, most = METHODS[self.method].rule.models
+        return max(least, min(wanted, most or wanted))
+
+    def __str__(self) -> str:
+        words = [f"{name}={value}" for name, value in self.choices.items()]
+        return "-".join([self.method, *(["base"] if self.has_base else []), *words])
+
+
+def _cases():
+    for name, method in METHODS.items():
+        options = {
+            p.name: p.choices or (True, False) for p in parameters_of(method) if p.kind in ("word", "flag")
+        }
+        for has_base in {"required": [True], "refused": [False], "optional": [False, True]}[method.rule.base]:
+            for picked in product(*options.values()):
+                yield Case(name, has_base, dict(zip(options, picked, strict=True)))
+
+
+CASES = list(_cases())
+
+
+def pytest_generate_tests(metafunc):
+    """A test of a `case` is a test of every case; of a `method`, of every method at its defaults."""
+    law = next((m.args[0] for m in metafunc.definition.iter_markers("law")), None)
+    cases = [c for c in CASES if law is None or law in METHODS[c.method].rule.laws]
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", cases, ids=str)
+
+
+def _run(method, models, base=None, *, chunk=DEFAULT_CHUNK, workers=1, seed=0, dtype=None, **parameters):
+    opened = [Checkpoint.from_tensors(model, copy=False) for model in models]
+    origin = None if base is None else Checkpoint.from_tensors(base, copy=False)
+    plan = plan_merge(opened, method, base=origin, dtype=dtype, seed=seed, parameters=parameters)
+    sink = MemorySink(plan.targets)
+    Engine(plan, Execution(workers, chunk)).run(plan.targets, sink)
+    return dict(sink.tensors)
+
+
+def _masks(method, models, base, *, seed=0, **parameters):
+    """What a random method keeps, seen from outside: tensor by tensor, one mask for each model."""
+    linear = {"dare_ties": "dare_linear", "della": "della_linear"}.get(method, method)
+    shared = {name: parameters[name] for name in ("density", "epsilon") if name in parameters}
+    masks = {name: [] for name in base}
+    for i in range(len(models)):
+        weight = [float(i == j) for j in range(len(models))]
+        seen = _run(linear, models, base, seed=seed, weight=weight, rescale="none", **shared)
+        for name, tensor in seen.items():
+            masks[name].append(((tensor != base[name]) | (models[i][name] == base[name])).numpy())
+    return masks
+
+
+class Expectations:
+    """The slow reference, called as the library is."""
+
+    def __init__(self) -> None:
+        path = Path(__file__).with_name("reference.py")
+        spec = importlib.util.spec_from_file_location("reference", path)
+        assert spec is not None
+        assert spec.loader is not None
+        self.module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.module)
+
+    def __call__(self, method, models, base=None, *, seed=0, **parameters):
+        """The merged model in float64; parameters that are not given have their defaults."""
+        count = len(models)
+        bound = bind(method, METHODS[method], count, parameters)
+        full = {p.name: getattr(bound, _field(bound, p.name)) for p in parameters_of(METHODS[method])}
+        if method.startswith(("dare", "della")):
+            full["masks"] = _masks(method, models, base, seed=seed, **full)
+        if "lambda" in full:
+            full["lambda_"] = full.pop("lambda")
+        if "max_iter" in full:
+            full["max_iter"] = int(full["max_iter"])
+        doubled = [_doubled(model) for model in models]
+        return self.module.REFERENCES[method](doubled, None if base is None else _doubled(base), **full)
+
+
+def _field(bound, name):
+    return next(field for field in (name, f"{name}_") if field in vars(bound))
+
+
+def _doubled(model):
+    return {name: tensor.double().numpy() for name, tensor in model.items()}
+
+
+def _draw_models(draw, case, *, shapes=None, dtype=torch.float64):
+    """Some models, and their base if the case has one.
+
+    Their numbers are normal, or few-bit ones as bfloat16 models differ by: many of them equal, or zero.
+    """
+    shapes = shapes or draw(st.lists(_SHAPE, min_size=1, max_size=3))
+    count, kind = case.models(draw(st.integers(1, 4))), draw(st.sampled_from(["normal", "few bits"]))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+
+    def numbers(shape):
+        if kind == "normal":
+            return torch.from_numpy(np.array(generator.standard_normal(shape))).to(dtype)
+        return torch.from_numpy(np.array(generator.integers(-4, 5, shape) / 8)).to(dtype)
+
+    named = {f"t{i}": shape for i, shape in enumerate(shapes)}
+    drawn = [{name: numbers(shape) for name, shape in named.items()} for _ in range(count + 1)]
+    base = drawn.pop() if case.has_base else None
+    return drawn[:count], base
+
+
+_SHAPE = st.one_of(
+    st.sampled_from(SHAPES),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.sampled_from([(4096,), (4097,), (3, 1500), (2, 4096), (41, 5, 7, 3)]),
+)
+
+
+def _draw_numbers(draw, case, models):
+    """Values for all of the case's parameters that are numbers."""
+    drawn = {}
+    for p in parameters_of(METHODS[case.method]):
+        if p.kind in ("number", "numbers"):
+            inside = NUMBERS[p.name].filter(
+                lambda x, p=p: (p.low is None or x >= p.low) and (p.high is None or x <= p.high)
+            )
+            many = st.lists(inside, min_size=models, max_size=models)
+            drawn[p.name] = draw(inside | many if p.kind == "numbers" else inside)
+    return drawn
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Merges dictionaries of tensors, in memory, however asked for."""
+    return _run
+
+
+@pytest.fixture(scope="session")
+def expected():
+    """Merges them by the slow reference."""
+    return Expectations()
+
+
+@pytest.fixture(scope="session")
+def draw_models():
+    """Draws models that fit a case."""
+    return _draw_models
+
+
+@pytest.fixture(scope="session")
+def draw_numbers():
+    """Draws numbers for a case's parameters."""
+    return _draw_numbers
+
+
+@pytest.fixture(scope="session")
+def shapes():
+    """Shapes at the edge of what there is."""
+    return SHAPES
