@@ -141,6 +141,8 @@ def _tensor_bytes(name: str, tensor: Any, copy: bool) -> Bytes:
             f"{tensor.layout}. Load the model's weights first, or densify the tensor."
         )
     dense = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    if not dense.numel():  # whose strides may be anything, which torch then cannot view as bytes
+        return np.empty(0, np.uint8)
     flat = dense.view(torch.uint8).numpy()
     shared = copy and dense.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
     return flat.copy() if shared else flat

@@ -45,6 +45,8 @@ def per_tensor_or_model(rule):
 def rowwise(rule, values, base, **parameters):
     """A rule for vectors, applied to each row (a tensor of one dimension is one row)."""
     columns = values[0].shape[-1] if values[0].ndim else 1
+    if not values[0].size:
+        return values[0]
     stacked = [array.reshape(-1, columns) for array in values]
     origin = [None] * len(stacked[0]) if base is None else base.reshape(-1, columns)
     rows = [rule(list(rows), b, **parameters) for rows, b in zip(zip(*stacked, strict=True), origin, strict=True)]
@@ -117,7 +119,8 @@ def multislerp(values, base, *, weight, normalize_weights, eps):
     units = [v / (length(v) or 1) for v in vectors]
     mean = sum(w * u for w, u in zip(weight, units, strict=True))
     if length(mean) < max(eps, 1e-12):  # a sum that cancels is not exactly zero
-        assert len(values) <= 2 or not any(length(v) for v in vectors)
+        if len(values) > 2 and any(length(v) for v in vectors):
+            raise ValueError("the directions cancel")
         return origin + sum(w * v for w, v in zip(weight, vectors, strict=True))
     mean = mean / length(mean)
     step = sum(w * (u - np.sum(u * mean) * mean) for w, u in zip(weight, units, strict=True))
@@ -259,7 +262,7 @@ def chances(values, base, density, epsilon):
     """Chance of every entry to be kept, by its rank in its row."""
     for v, p in zip(values, density, strict=True):
         columns = v.shape[-1] if v.ndim else 1
-        rows = (v - base).reshape(-1, columns)
+        rows = (v - base).reshape(-1, columns) if v.size else []
         chance = [
             p - epsilon + 2 * epsilon * ranks(row) / (columns - 1) if columns > 1 else [p] for row in rows
         ]
