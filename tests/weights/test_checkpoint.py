@@ -66,7 +66,7 @@ def test_elements_count_row_major(checkpoint):
 
 
 def test_chunks_are_the_bytes_in_order(checkpoint, monkeypatch):
-    for module in ("_source", "_safetensors"):
+    for module in ("_source", "_mapped"):
         monkeypatch.setattr(f"merganser.weights.{module}.CHUNK_BYTES", 5)
     pieces = [bytes(chunk) for chunk in checkpoint.chunks("head.weight")]
     assert [len(piece) for piece in pieces] == [5, 5, 5, 5, 4]

@@ -1,5 +1,7 @@
 """Importing the room is light, and its face is what its listing says."""
 
+import pytest
+
 from merganser import weights
 
 
@@ -8,6 +10,13 @@ def test_importing_the_room_does_not_import_torch(in_a_child):
         "import sys, merganser.weights; print('torch' in sys.modules, 'numpy' in sys.modules)"
     )
     assert loaded.split() == ["False", "True"]
+
+
+@pytest.mark.parametrize("library", ["gguf", "huggingface_hub", "pydantic", "safetensors", "yaml"])
+def test_libraries_for_one_form_wait_until_it_is_opened(in_a_child, library):
+    assert in_a_child(f"import sys, merganser.weights; print({library!r} in sys.modules)").split() == [
+        "False"
+    ]
 
 
 def test_reading_without_tensors_does_not_import_torch(in_a_child):

@@ -76,7 +76,7 @@ def test_a_broken_configuration_is_named(sharded, text, message):
 
 
 def test_an_overlong_configuration_is_not_parsed(sharded, monkeypatch):
-    monkeypatch.setattr("merganser.weights._open.MAX_HEADER_BYTES", 400)
+    monkeypatch.setattr("merganser.weights._json.MAX_BYTES", 400)
     (sharded / "config.json").write_text(" " * 500)
     with pytest.raises(CheckpointError, match="too large: expected at most 400 bytes"):
         open_checkpoint(sharded)
@@ -110,9 +110,9 @@ def test_several_files_without_an_index_are_not_guessed_at(tmp_path):
 
 
 def test_a_file_of_another_kind_is_no_checkpoint(tmp_path):
-    (tmp_path / "model.gguf").touch()
-    with pytest.raises(CheckpointError, match=r"name ends in '\.gguf'"):
-        open_checkpoint(tmp_path / "model.gguf")
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(CheckpointError, match=r"name ends in '\.onnx'"):
+        open_checkpoint(tmp_path / "model.onnx")
 
 
 def test_a_path_the_system_refuses_is_a_checkpoint_error(tmp_path):

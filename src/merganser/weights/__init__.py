@@ -6,20 +6,25 @@ The values:
     Layer: Tensors that belong together, such as one transformer block.
     FlatLayout, Piece: Where each tensor lies in the flattened parameters.
     Digest: The name of a checkpoint's content.
+    Architecture, Stream: Blocks, embeddings, head, ties and vocabulary, read off a checkpoint.
+    Reference, HubId: How a checkpoint is named: a path, a hub id, a base with adapters.
 
 Reading:
-    open_checkpoint: Open a ``.safetensors`` file, or a folder with one or with shards.
+    open_checkpoint: Open a path (safetensors, torch, GGUF), ``org/name[@revision]`` or ``base+adapter``.
+    parse_reference: What a reference means, without opening it.
+    read_architecture, ArchitectureDescription: A few lines of YAML for architectures that do not speak for themselves.
     flat_read: Any range of the flattened parameters as one vector.
     check_aligned: Make sure that flat positions mean the same in several checkpoints.
     flat_order, ORDER_VERSION: The order of tensors, from their names alone.
     OPENERS, Opener: The forms that can be opened.
     TensorSource: What a new format supplies.
+    PartialSource, ComputingSource, Reader: What one supplies that decodes or computes its tensors.
     fingerprint: A quick look that tells one model from another.
 
 Streaming:
     Aligned, Block: One tensor of several checkpoints, walked side by side in blocks that fit the cache.
     Execution, Buffers, single_threaded: With how many threads, on which device, into which memory.
-    REDUCTION: Runs over which partial sums are taken.
+    DEFAULT_CHUNK, REDUCTION: Elements of a block; of the runs over which partial sums are taken.
 
 Writing:
     save: A whole checkpoint, atomically, tensor by tensor.
@@ -31,6 +36,8 @@ Writing:
     atomic_write_bytes, atomic_write_text, atomic_directory: The same care for other files.
 """
 
+from merganser.weights._architecture import Architecture, Stream
+from merganser.weights._architecture_file import ArchitectureDescription, read_architecture
 from merganser.weights._atomic import atomic_directory, atomic_write_bytes, atomic_write_text
 from merganser.weights._checkpoint import Checkpoint
 from merganser.weights._digest import Digest
@@ -40,6 +47,7 @@ from merganser.weights._layout import FlatLayout, Piece
 from merganser.weights._open import OPENERS, Opener, open_checkpoint
 from merganser.weights._order import ORDER_VERSION, Layer, flat_order
 from merganser.weights._partial import PartialFolder
+from merganser.weights._reference import HubId, Reference, parse_reference
 from merganser.weights._save import (
     file_metadata,
     plan_shards,
@@ -49,7 +57,7 @@ from merganser.weights._save import (
     write_config,
     write_index,
 )
-from merganser.weights._source import TensorSource
+from merganser.weights._source import ComputingSource, PartialSource, Reader, TensorSource
 from merganser.weights._spec import DTYPES, DType, TensorSpec
 from merganser.weights._stream import (
     DEFAULT_CHUNK,
@@ -69,18 +77,26 @@ __all__ = [
     "ORDER_VERSION",
     "REDUCTION",
     "Aligned",
+    "Architecture",
+    "ArchitectureDescription",
     "Block",
     "Buffers",
     "Checkpoint",
+    "ComputingSource",
     "DType",
     "Digest",
     "Execution",
     "FlatLayout",
+    "HubId",
     "Layer",
     "Opener",
     "PartialFolder",
+    "PartialSource",
     "Piece",
+    "Reader",
+    "Reference",
     "ShardWriter",
+    "Stream",
     "TensorSource",
     "TensorSpec",
     "atomic_directory",
@@ -92,7 +108,9 @@ __all__ = [
     "flat_order",
     "flat_read",
     "open_checkpoint",
+    "parse_reference",
     "plan_shards",
+    "read_architecture",
     "refuse_foreign",
     "save",
     "shard_files",

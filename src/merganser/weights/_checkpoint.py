@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,8 +18,17 @@ from merganser.weights._decode import decode
 from merganser.weights._digest import Digest, digest_of
 from merganser.weights._layout import FlatLayout
 from merganser.weights._order import Layer, flat_order, group_layers
-from merganser.weights._source import ComputingSource, Reader, TensorSource, memory_source
+from merganser.weights._source import (
+    Bytes,
+    ComputingSource,
+    PartialSource,
+    Reader,
+    TensorSource,
+    memory_source,
+    part_of,
+)
 from merganser.weights._spec import DTYPES, TensorSpec
+from merganser.weights._tied import tied_names
 
 if TYPE_CHECKING:
     import torch
@@ -35,16 +45,18 @@ class Checkpoint:
     and complex numbers, which have no flat position), in the same order among themselves.
 
     Opening reads the headers only. What `read`, `array` and `elements` return is, where possible, a view
-    of the mapped file, and pages are read when touched. **Treat it as read-only**: numpy refuses to write
-    into it, torch has no way to. What is written into a tensor nevertheless shows in later reads of the
-    same object; it never reaches a file, nor the digest of one or what is saved from it. `clone()` what
-    you want to change. The file must not be cut short while it is open: the system ends programs that
-    touch lost pages.
+    of the mapped file, and pages are read when touched; where a tensor is decoded or computed (GGUF, an
+    adapter on a base), it is a copy, made of the rows or elements asked for and no others. **Treat it as
+    read-only**: numpy refuses to write into it, torch has no way to. What is written into a tensor
+    nevertheless shows in later reads of the same object; it never reaches a file, nor the digest of one or
+    what is saved from it. `clone()` what you want to change. The file must not be cut short while it is
+    open: the system ends programs that touch lost pages.
 
     Args:
         tensors: Where specs and bytes come from.
-        source: Where the checkpoint comes from, in words: what messages call it.
-        path: The file or folder that was opened; None if the tensors are in memory.
+        source: Where the checkpoint comes from: what messages call it, and for all that [`open_checkpoint`][]
+            gave, a reference that opens it again.
+        path: The file or folder that was opened; None if the tensors are in memory or follow from several.
         config: The model's configuration (``config.json``); empty if there is none.
         metadata: Free strings stored beside the tensors.
         tied: Names that stand for another tensor of the checkpoint, and that tensor's name.
@@ -153,16 +165,12 @@ class Checkpoint:
         import torch
 
         spec = self.spec(name)
-        dtype = getattr(torch, DTYPES[spec.dtype].library, None)
-        if dtype is None:
-            raise TypeError(
-                f"torch {torch.__version__} lacks {spec.dtype}, the type of {name!r}. Upgrade torch."
-            )
-        rows = _checked(spec, rows)
-        if not spec.nbytes:  # torch cannot view no bytes as something wider
-            return torch.empty(spec.shape, dtype=dtype)[() if rows == _ALL else rows]
-        whole = torch.from_numpy(self.tensors.view(name)).view(dtype).reshape(spec.shape)
-        return whole if rows == _ALL else whole[rows]
+        dtype = _torch_dtype(spec)
+        stored, shape, step = self._rows(spec, rows)
+        # torch cannot view no bytes as something wider
+        flat = torch.from_numpy(stored).view(dtype) if len(stored) else torch.empty(0, dtype=dtype)
+        found = flat.reshape(shape)
+        return found if step == 1 else found[::step]
 
     def array(self, name: str, rows: slice = _ALL) -> npt.NDArray[Any]:
         """A tensor, or some of its rows, as a read-only numpy array.
@@ -178,13 +186,16 @@ class Checkpoint:
             CheckpointError: If the file has changed since it was opened.
         """
         spec = self.spec(name)
-        stored = self._stored(spec).reshape(spec.shape)
-        return _read_only(decode(stored if _checked(spec, rows) == _ALL else stored[rows], spec.dtype))
+        stored, shape, step = self._rows(spec, rows)
+        bits = stored.view(DTYPES[spec.dtype].storage).reshape(shape)
+        return _read_only(decode(bits if step == 1 else bits[::step], spec.dtype))
 
     def elements(self, name: str, begin: int = 0, end: int | None = None) -> npt.NDArray[Any]:
         """Elements [begin, end) of a tensor, counted row-major; otherwise as `array`."""
         spec = self.spec(name)
-        return _read_only(decode(self._stored(spec)[begin:end], spec.dtype))
+        first, last, _ = slice(begin, end).indices(spec.numel)
+        stored = part_of(self.tensors, name, first, max(first, last))
+        return _read_only(decode(stored.view(DTYPES[spec.dtype].storage), spec.dtype))
 
     def reader(self, name: str) -> Reader:
         """A function that copies elements of a tensor, as numbers, into a buffer: what streaming merges read with.
@@ -211,6 +222,8 @@ class Checkpoint:
         self.spec(name)
         if isinstance(self.tensors, ComputingSource):
             return self.tensors.reader(name)
+        if isinstance(self.tensors, PartialSource):
+            return self._part_reader(name)
         stored = self.read(name).reshape(-1)
 
         def read(begin: int, out: torch.Tensor) -> None:
@@ -252,8 +265,26 @@ class Checkpoint:
         ordered = flat_order(self.tensors.specs)
         return tuple(sorted(ordered, key=lambda name: not self.spec(name).is_floating))
 
-    def _stored(self, spec: TensorSpec) -> npt.NDArray[Any]:
-        return self.tensors.view(spec.name).view(DTYPES[spec.dtype].storage)
+    def _rows(self, spec: TensorSpec, rows: slice) -> tuple[Bytes, tuple[int, ...], int]:
+        """Bytes of the rows from the first asked for to the last, their shape, and the step through them."""
+        if _checked(spec, rows) == _ALL:
+            return part_of(self.tensors, spec.name, 0, spec.numel), spec.shape, 1
+        first, last, step = rows.indices(spec.shape[0])
+        shape = (max(last - first, 0), *spec.shape[1:])
+        width = math.prod(spec.shape[1:])
+        stored = part_of(self.tensors, spec.name, first * width, (first + shape[0]) * width)
+        return stored, shape, step
+
+    def _part_reader(self, name: str) -> Reader:
+        import torch
+
+        dtype = _torch_dtype(self.spec(name))
+
+        def read(begin: int, out: torch.Tensor) -> None:
+            stored = part_of(self.tensors, name, begin, begin + len(out))
+            out.copy_(torch.from_numpy(stored).view(dtype))
+
+        return read
 
     def _unknown(self, name: object) -> str:
         if name in self.tied:
@@ -263,20 +294,14 @@ class Checkpoint:
         return f"{self.source} has no tensor {name!r}.{hint}"
 
 
-def tied_names(state: Mapping[str, Any]) -> dict[str, str]:
-    """Names of tensors that share their memory whole with one that comes earlier in flat order, and its name."""
-    first: dict[object, str] = {}
-    tied: dict[str, str] = {}
-    for name in flat_order(state):
-        tensor = state[name]
-        if not hasattr(tensor, "data_ptr") or tensor.device.type == "meta" or tensor.numel() == 0:
-            continue
-        if str(tensor.layout) != "torch.strided":  # sparse ones have no place in memory to compare
-            continue
-        memory = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-        if first.setdefault(memory, name) != name:
-            tied[name] = first[memory]
-    return tied
+def _torch_dtype(spec: TensorSpec) -> torch.dtype:
+    import torch
+
+    dtype = getattr(torch, DTYPES[spec.dtype].library, None)
+    if dtype is None:
+        message = f"torch {torch.__version__} lacks {spec.dtype}, the type of {spec.name!r}. Upgrade torch."
+        raise TypeError(message)
+    return dtype
 
 
 def _checked(spec: TensorSpec, rows: slice) -> slice:

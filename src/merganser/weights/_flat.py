@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from merganser.weights._architecture import tied_to, vocabulary_hint
+
 if TYPE_CHECKING:
     from merganser.weights._checkpoint import Checkpoint
     from merganser.weights._layout import FlatLayout
@@ -83,9 +85,11 @@ def _check_pair(first: Checkpoint, other: Checkpoint) -> None:
             raise ValueError(_absence(name, other, first))
         shape, other_shape = first.spec(name).shape, other.spec(name).shape
         if shape != other_shape:
+            hint = (
+                vocabulary_hint(name, shape, other_shape) or " Models to combine must share one architecture."
+            )
             raise ValueError(
-                f"Tensor {name!r} has shape {shape} in {first.source}, but {other_shape} in {other.source}. "
-                "Models to combine must share one architecture."
+                f"Tensor {name!r} has shape {shape} in {first.source}, but {other_shape} in {other.source}.{hint}"
             )
 
 
@@ -97,9 +101,22 @@ def _absence(name: str, present: Checkpoint, absent: Checkpoint) -> str:
             f"in {absent.source}. Use a checkpoint that is not quantised."
         )
     return (
-        f"Tensor {name!r} is in {present.source}, but not in {absent.source}. "
-        "Models to combine must share one architecture and its names."
+        f"Tensor {name!r} is in {present.source}, but not in {absent.source}. {_why(name, present, absent)}"
     )
+
+
+def _why(name: str, present: Checkpoint, absent: Checkpoint) -> str:
+    """What keeps a checkpoint from having a tensor that another has, as far as names tell."""
+    tied = tied_to(name, absent)
+    if tied is not None:
+        return f"There it is tied to {tied!r}: tie both models or neither."
+    blocks, others = (sum(layer.kind == "block" for layer in model.layers) for model in (present, absent))
+    if blocks != others:
+        return f"They have {blocks} and {others} blocks; models to combine must share one architecture."
+    for other in absent:
+        if other.endswith(f".{name}") or name.endswith(f".{other}"):
+            return f"There it may be called {other!r}; models to combine must share one architecture and its names."
+    return "Models to combine must share one architecture and its names."
 
 
 def _target(length: int, dtype: npt.DTypeLike | None, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:

@@ -1,9 +1,16 @@
-"""JSON from files that nobody vouches for: strict, and with one kind of failure."""
+"""JSON from files that nobody vouches for: strict where bytes hang on it, and with one kind of failure."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, NoReturn
+
+from merganser._errors import CheckpointError
+from merganser.weights._mapped import open_regular
+
+MAX_BYTES = 100_000_000
+"""Longest file that is parsed, and longest header of a safetensors file."""
 
 
 class JsonError(ValueError):
@@ -36,6 +43,44 @@ def parse_object(text: bytes) -> dict[str, Any]:
     except ValueError as error:  # malformed, or a number of more digits than int() takes
         raise JsonError(f"expected JSON, found an error: {error}") from error
     return value
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object that a file holds, parsed strictly.
+
+    Raises:
+        CheckpointError: If the file cannot be read, is too large, or holds something else.
+    """
+    try:
+        return parse_object(_read_text(path).strip())
+    except JsonError as error:
+        raise CheckpointError(f"{path} is malformed: {error}.") from error
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The JSON object that a configuration holds; in the wild these have NaN and Infinity, as Python writes them.
+
+    Raises:
+        CheckpointError: If the file cannot be read, is too large, or holds something else.
+    """
+    try:
+        config = json.loads(_read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} must hold a JSON object, but holds a {type(config).__name__}.")
+    return config
+
+
+def _read_text(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if len(text) > MAX_BYTES:
+        raise CheckpointError(f"{path} is too large: expected at most {MAX_BYTES} bytes.")
+    return text
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,22 +1,29 @@
 """Opening checkpoints: one function for each form a checkpoint can have on disk.
 
 [`OPENERS`][] is asked from top to bottom; the first row whose `accepts` holds opens the path. A further
-format is one more function and one more row.
+format is one more function and one more row. What is no path is a hub id, whose files are fetched and then opened
+as any folder, or a base with adapters, each of which is a reference of its own.
 """
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from types import MappingProxyType
 from typing import Any
 
 from merganser._errors import CheckpointError
+from merganser.weights._adapter import adapted
+from merganser.weights._adapter_config import CONFIG_NAME as ADAPTER_CONFIG_NAME
+from merganser.weights._adapter_config import read_lora_settings
 from merganser.weights._checkpoint import Checkpoint
-from merganser.weights._json import JsonError, parse_object
-from merganser.weights._safetensors import MAX_HEADER_BYTES, SafetensorsFile, open_regular
+from merganser.weights._gguf import SUFFIX as GGUF_SUFFIX
+from merganser.weights._gguf import GgufFile
+from merganser.weights._hub import Choice, adapter_files, fetch, model_files
+from merganser.weights._json import read_config, read_object
+from merganser.weights._reference import HubId, Place, local_path, parse_reference
+from merganser.weights._safetensors import SafetensorsFile
 from merganser.weights._shards import ShardedSource, TensorFile
 from merganser.weights._torch_file import SUFFIXES as TORCH_SUFFIXES
 from merganser.weights._torch_file import TorchFile
@@ -27,6 +34,7 @@ SINGLE_NAME = "model.safetensors"
 TORCH_NAME = "pytorch_model.bin"
 TORCH_INDEX_NAME = "pytorch_model.bin.index.json"
 SUFFIX = ".safetensors"
+ADAPTER_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +52,88 @@ class Opener:
     open: Callable[[Path], Checkpoint]
 
 
-def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Open a checkpoint on disk. Headers are read and checked; tensors wait until they are asked for.
+def open_checkpoint(reference: str | Path) -> Checkpoint:
+    """Open a checkpoint. Headers are read and checked; tensors wait until they are asked for.
+
+    | reference | what is opened |
+    | --- | --- |
+    | a path | a file or folder of one of the forms below |
+    | ``org/name[@revision]`` | a model on the Hugging Face hub, or in the cache of such |
+    | ``base+adapter`` | a base with a PEFT adapter (LoRA) on it, added when tensors are read |
+
+    Forms on disk are a ``.safetensors`` file; a folder with ``model.safetensors``, with its index and shards, or
+    with one ``.safetensors`` file of any name; the same of torch's (``.bin``, ``.pt``, ``.pth``), which are never
+    unpickled beyond plain tensors; and a ``.gguf`` file, whose tensors are decoded when they are read.
+
+    What exists is a path, whatever its name; a `Path` is never anything else. Base and adapter are references
+    themselves, and ``base+a+b`` applies one adapter after the other. A folder's ``config.json`` becomes `config`.
 
     Args:
-        path: A ``.safetensors`` file; or a folder with ``model.safetensors``, with
-            ``model.safetensors.index.json`` and its shards, or with one ``.safetensors`` file of any name;
-            or the same of torch's (``.bin``, ``.pt``, ``.pth``), which are never unpickled beyond plain
-            tensors. A folder's ``config.json`` becomes `config`.
+        reference: What to open.
 
     Raises:
-        CheckpointError: If nothing is there, its form is not known, or a file is damaged.
+        CheckpointError: If nothing is there, its form is not known, a file is damaged, the adapter does not belong
+            to the base, or the hub does not give it.
     """
-    # Files are opened again when they are read, perhaps after a change of directory.
-    place = Path(path).expanduser().absolute()
+    if isinstance(reference, Path):
+        return _open_path(local_path(reference))
     try:
-        if not place.exists():
+        parsed = parse_reference(reference)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} {_forms()}") from error
+    checkpoint = _open_place(parsed.model)
+    for adapter in parsed.adapters:
+        checkpoint = _adapt(checkpoint, adapter)
+    return checkpoint
+
+
+def _open_place(place: Place) -> Checkpoint:
+    return _open_path(place) if isinstance(place, Path) else _open_fetched(place, model_files, _open_path)
+
+
+def _open_path(path: Path) -> Checkpoint:
+    try:
+        if not path.exists():
             raise CheckpointError(f"There is no checkpoint at {path}: no such file or folder. {_forms()}")
         for opener in OPENERS:
-            if opener.accepts(place):
-                return opener.open(place)
-        raise CheckpointError(f"{path} is no checkpoint of a known form. {_found(place)}{_forms()}")
+            if opener.accepts(path):
+                return opener.open(path)
+        raise CheckpointError(f"{path} is no checkpoint of a known form. {_found(path)}{_forms()}")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened: {error.strerror or error}.") from error
+
+
+def _open_fetched(hub_id: HubId, choose: Choice, open_folder: Callable[[Path], Checkpoint]) -> Checkpoint:
+    folder = fetch(hub_id, choose)
+    try:
+        return dataclasses.replace(open_folder(folder), source=str(hub_id))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{hub_id} cannot be opened from the cache: {error} If it was fetched only in part, fetch it again with "
+            f"a connection: hf download {hub_id.name}"
+        ) from error
+
+
+def _adapt(base: Checkpoint, place: Place) -> Checkpoint:
+    """Put an adapter on a base."""
+    local = isinstance(place, Path)
+    adapter = _open_adapter(place) if local else _open_fetched(place, adapter_files, _open_adapter)
+    assert adapter.path is not None
+    return adapted(base, adapter, *read_lora_settings(adapter.path / ADAPTER_CONFIG_NAME))
+
+
+def _open_adapter(folder: Path) -> Checkpoint:
+    """The tensors of an adapter, as a checkpoint of its own."""
+    try:
+        file = next((folder / name for name in ADAPTER_NAMES if (folder / name).exists()), None)
+        if file is None or not (folder / ADAPTER_CONFIG_NAME).exists():
+            raise CheckpointError(
+                f"{folder} is no PEFT adapter: expected a folder with {ADAPTER_CONFIG_NAME} and "
+                f"{' or '.join(ADAPTER_NAMES)}. {_found(folder)}"
+            )
+        return _checkpoint(folder, _file(file), {})
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be opened: {error.strerror or error}.") from error
 
 
 def _open_file(path: Path) -> Checkpoint:
@@ -77,9 +144,19 @@ def _file(path: Path) -> TensorFile:
     return SafetensorsFile(path) if path.suffix == SUFFIX else TorchFile(path)
 
 
+def _open_gguf(path: Path) -> Checkpoint:
+    file = GgufFile(path)
+    return Checkpoint(file, source=str(path), path=path, config=file.config, metadata=file.metadata)
+
+
 def _open_folder_with_one(path: Path) -> Checkpoint:
     single = path / SINGLE_NAME
     file = single if single.exists() else _tensor_files(path)[0]
+    if file.name in ADAPTER_NAMES:
+        raise CheckpointError(
+            f"{path} is an adapter, not a whole model. Name its base too: 'BASE+{path}'. "
+            f"For the adapter's own tensors open {file}."
+        )
     return _checkpoint(path, SafetensorsFile(file), _config(path))
 
 
@@ -89,7 +166,7 @@ def _open_folder_of_torch(path: Path) -> Checkpoint:
 
 def _open_folder_with_index(path: Path) -> Checkpoint:
     index = next(path / name for name in (INDEX_NAME, TORCH_INDEX_NAME) if (path / name).exists())
-    weight_map = _read_object(index).get("weight_map")
+    weight_map = read_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
         raise CheckpointError(f"{index} must have a `weight_map` of file names by tensor name; found none.")
     shards = {file: _file(_shard_path(index, file)) for file in sorted(set(weight_map.values()))}
@@ -119,34 +196,7 @@ def _checkpoint(path: Path, source: TensorFile, config: Mapping[str, Any]) -> Ch
 
 def _config(folder: Path) -> Mapping[str, Any]:
     path = folder / CONFIG_NAME
-    if not path.exists():
-        return MappingProxyType({})
-    try:
-        # Not strict: configurations in the wild hold NaN and Infinity, as Python writes them.
-        config = json.loads(_read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, but holds a {type(config).__name__}.")
-    return config
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        return parse_object(_read_text(path).strip())
-    except JsonError as error:
-        raise CheckpointError(f"{path} is malformed: {error}.") from error
-
-
-def _read_text(path: Path) -> bytes:
-    try:
-        with open_regular(path) as file:
-            text = file.read(MAX_HEADER_BYTES + 1)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if len(text) > MAX_HEADER_BYTES:
-        raise CheckpointError(f"{path} is too large: expected at most {MAX_HEADER_BYTES} bytes.")
-    return text
+    return read_config(path) if path.exists() else {}
 
 
 def _tensor_files(folder: Path) -> list[Path]:
@@ -197,5 +247,6 @@ OPENERS: tuple[Opener, ...] = (
         lambda path: path.is_dir() and (path / TORCH_INDEX_NAME).exists(),
         _open_folder_with_index,
     ),
+    Opener(f"a file *{GGUF_SUFFIX}", lambda path: path.is_file() and path.suffix == GGUF_SUFFIX, _open_gguf),
 )
 """Every form that can be opened, in the order in which they are tried."""

@@ -89,6 +89,17 @@ def group_layers(names: Iterable[str]) -> tuple[Layer, ...]:
     return tuple(Layer(name, kind, tuple(members)) for (kind, name), members in groups)
 
 
+def embeds_tokens(name: str) -> bool:
+    """Whether a name is that of a token embedding, as libraries call it.
+
+    Examples:
+        >>> [embeds_tokens(name) for name in ("model.embed_tokens.weight", "wte.weight", "wpe.weight")]
+        [True, True, False]
+    """
+    outside, number = _split(name)
+    return _kind(outside, number is not None) == "embeddings" and _embedding_place(outside) == 0
+
+
 def _layer_of(name: str) -> tuple[Kind, str]:
     outside, number = _split(name)
     kind = _kind(outside, number is not None)

@@ -18,10 +18,6 @@ References:
 from __future__ import annotations
 
 import math
-import mmap
-import os
-import stat
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
@@ -29,22 +25,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from merganser._errors import CheckpointError
-from merganser.weights._json import JsonError, parse_object
-from merganser.weights._source import CHUNK_BYTES, Bytes, FileStamp
+from merganser.weights._json import MAX_BYTES, JsonError, parse_object
+from merganser.weights._mapped import MappedFile, aligned, open_regular, stamp_of
+from merganser.weights._source import Bytes, FileStamp
 from merganser.weights._spec import DTYPES, TensorSpec
 
 LENGTH_BYTES = 8
-MAX_HEADER_BYTES = 100_000_000
 MAX_ADDRESS = 2**63 - 1
 MAX_DIMENSIONS = 32  # as many as every supported numpy takes
 METADATA_KEY = "__metadata__"
-
-# Torch has no read-only tensors and Python's private mappings are charged as if they were all written
-# to, so that a file larger than memory could not be mapped. Linux lets us say that they will not be.
-_NO_RESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +77,15 @@ def read_header(path: Path) -> tuple[Header, FileStamp]:
     return Header(MappingProxyType(extents), MappingProxyType(metadata)), stamp
 
 
-def open_regular(path: Path) -> BufferedReader:
-    """Open an ordinary file for reading; a pipe or device, which could block for ever, is an OSError."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(None, "it is not an ordinary file")
-    return path.open("rb")
-
-
 class SafetensorsFile:
     """One safetensors file as a source of tensors; opened by reading its header only."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._header, self._stamp_at_open = read_header(path)
+        self._header, stamp = read_header(path)
+        self._file = MappedFile(path, stamp)
         self.specs: Mapping[str, TensorSpec] = MappingProxyType(
             {name: extent.spec for name, extent in self._header.extents.items()}
         )
-        self._mapping: Bytes | None = None
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -113,7 +95,7 @@ class SafetensorsFile:
     @property
     def stamps(self) -> tuple[FileStamp, ...]:
         """State of the file when it was opened."""
-        return (self._stamp_at_open,)
+        return (self._file.stamp,)
 
     def view(self, name: str) -> Bytes:
         """All bytes of a tensor, mapped; a copy only where the file has them misaligned.
@@ -122,8 +104,7 @@ class SafetensorsFile:
             CheckpointError: If the file has changed since it was opened.
         """
         extent = self._header.extents[name]
-        data = self._mapped()[extent.begin : extent.end]
-        return data if data.ctypes.data % extent.spec.itemsize == 0 else data.copy()
+        return aligned(self._file.mapped(extent.begin, extent.end), extent.spec.itemsize)
 
     def chunks(self, name: str) -> Iterator[memoryview]:
         """The bytes of a tensor, read from the file: what was written into a view does not show here.
@@ -132,54 +113,7 @@ class SafetensorsFile:
             CheckpointError: If the file has changed since it was opened, or cannot be read.
         """
         extent = self._header.extents[name]
-        try:
-            with self._reopen() as file:
-                file.seek(extent.begin)
-                yield from _read_chunks(file, extent.end - extent.begin)
-        except OSError as error:
-            message = f"{self._path} cannot be read at tensor {name!r}: {error.strerror or error}."
-            raise CheckpointError(message) from error
-
-    def _mapped(self) -> Bytes:
-        if self._mapping is None:
-            try:
-                with self._reopen() as file:
-                    self._mapping = np.frombuffer(_map_privately(file), np.uint8)
-            except OSError as error:
-                message = f"{self._path} cannot be mapped into memory: {error.strerror or error}."
-                raise CheckpointError(message) from error
-        return self._mapping
-
-    def _reopen(self) -> BufferedReader:
-        file = open_regular(self._path)
-        if stamp_of(self._path, file) != self._stamp_at_open:
-            file.close()
-            raise CheckpointError(f"{self._path} has changed since it was opened. Open the checkpoint again.")
-        return file
-
-
-def _map_privately(file: BufferedReader) -> mmap.mmap:
-    """Map a file so that writing to memory copies the page and never reaches the file."""
-    if sys.platform == "win32":
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    flags, protection = mmap.MAP_PRIVATE | _NO_RESERVE, mmap.PROT_READ | mmap.PROT_WRITE
-    return mmap.mmap(file.fileno(), 0, flags=flags, prot=protection)
-
-
-def _read_chunks(file: BufferedReader, remaining: int) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(min(remaining, CHUNK_BYTES)))
-    while remaining:
-        count = file.readinto(buffer[:remaining])
-        if not count:
-            raise OSError(None, f"it ends {remaining} bytes early")
-        remaining -= count
-        yield buffer[:count]
-
-
-def stamp_of(path: Path, file: BufferedReader) -> FileStamp:
-    """State of an open file."""
-    status = os.fstat(file.fileno())
-    return FileStamp(path, status.st_size, status.st_mtime_ns, status.st_ino)
+        return self._file.chunks(extent.begin, extent.end, name)
 
 
 def _header_text(path: Path, file: BufferedReader, size: int) -> bytes:
@@ -189,10 +123,10 @@ def _header_text(path: Path, file: BufferedReader, size: int) -> bytes:
             "Was the download or copy cut short?"
         )
     length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-    if length > min(size - LENGTH_BYTES, MAX_HEADER_BYTES):
+    if length > min(size - LENGTH_BYTES, MAX_BYTES):
         raise CheckpointError(
             f"{path} is no whole safetensors file: it announces a header of {length} bytes, but has "
-            f"{size - LENGTH_BYTES} bytes after the length, and a header has at most {MAX_HEADER_BYTES}. "
+            f"{size - LENGTH_BYTES} bytes after the length, and a header has at most {MAX_BYTES}. "
             "The file is of another format or was cut short."
         )
     text = file.read(length)

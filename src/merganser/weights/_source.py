@@ -52,6 +52,15 @@ class TensorSource(Protocol):
         ...
 
 
+@runtime_checkable
+class PartialSource(TensorSource, Protocol):
+    """A source that gives part of a tensor for less than the whole: one that decodes or computes it."""
+
+    def part(self, name: str, begin: int, end: int) -> Bytes:
+        """Bytes of the elements [begin, end), row-major, as one writable, aligned array."""
+        ...
+
+
 Reader: TypeAlias = "Callable[[int, torch.Tensor], None]"
 """Copies elements [begin, begin + len(out)) of a tensor, row-major, into `out`: one-dimensional, float32 or
 float64, on the CPU or a device."""
@@ -87,6 +96,22 @@ class MemorySource:
         content = self._contents[name].data
         for begin in range(0, len(content), CHUNK_BYTES):
             yield content[begin : begin + CHUNK_BYTES]
+
+
+def part_of(source: TensorSource, name: str, begin: int, end: int) -> Bytes:
+    """Bytes of the elements [begin, end) of a tensor, row-major, from whatever source."""
+    if isinstance(source, PartialSource):
+        return source.part(name, begin, end)
+    itemsize = source.specs[name].itemsize
+    return source.view(name)[begin * itemsize : end * itemsize]
+
+
+def part_chunks(source: PartialSource, name: str) -> Iterator[memoryview]:
+    """All bytes of a tensor, part after part: the `chunks` of a source that decodes or computes."""
+    spec = source.specs[name]
+    step = max(1, CHUNK_BYTES // spec.itemsize)
+    for begin in range(0, spec.numel, step):
+        yield source.part(name, begin, min(begin + step, spec.numel)).data
 
 
 def memory_source(tensors: Mapping[str, Any], *, copy: bool) -> MemorySource:

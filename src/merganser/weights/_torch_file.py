@@ -14,10 +14,10 @@ from types import MappingProxyType
 from typing import Any
 
 from merganser._errors import CheckpointError
-from merganser.weights._checkpoint import tied_names
-from merganser.weights._safetensors import open_regular, stamp_of
+from merganser.weights._mapped import open_regular, stamp_of
 from merganser.weights._source import Bytes, FileStamp, memory_source
 from merganser.weights._spec import TensorSpec
+from merganser.weights._tied import tied_names
 
 SUFFIXES = (".bin", ".pt", ".pth")
 
