@@ -132,9 +132,9 @@ def open_models(
     """
     opened = [_open(model) for model in models]
     base_opened = None if base is None else _open(base)
-    if base_opened is not None and base_opened.path is not None:
+    if base_opened is not None:
         for checkpoint in opened:
-            if checkpoint.source == base_opened.source:
+            if _is_same(checkpoint, base_opened):
                 raise ValueError(
                     f"{checkpoint.source} is the base and among the models too; its difference from itself is nothing. "
                     "Name it as the base only."
@@ -144,7 +144,7 @@ def open_models(
     candidates = [*opened, *([] if base_opened is None else [base_opened])]
     wanted = _open(donor)
     for checkpoint in candidates:
-        if checkpoint is wanted or (wanted.path is not None and checkpoint.source == wanted.source):
+        if _is_same(checkpoint, wanted):
             return opened, base_opened, checkpoint
     raise ValueError(f"The donor must be one of the models or the base, but {wanted.source} is none of them.")
 
@@ -161,9 +161,8 @@ def write_merge(
     """
     place, plan = out.expanduser().absolute(), engine.plan
     specs = [target.spec for target in plan.targets]
-    metadata = {**file_metadata(plan.donor)}
-    for spec in specs:
-        metadata.pop(spec.name, None)  # tied in the donor, but not in the result
+    written = {spec.name for spec in specs}  # a name that the donor ties may be written apart
+    metadata = {key: value for key, value in file_metadata(plan.donor).items() if key not in written}
     if place.suffix == ".safetensors":
         [ordered] = shard_files(specs, None).values()
         with ShardWriter(place, ordered, metadata=metadata, overwrite=overwrite, reserve=True) as writer:
@@ -209,7 +208,7 @@ def merged_config(plan: MergePlan) -> dict[str, Any]:
         for key in ("dtype", "torch_dtype"):
             if key in config:
                 config[key] = name
-    if config.get("tie_word_embeddings") and any(t.spec.name in plan.donor.tied for t in plan.targets):
+    if config.get("tie_word_embeddings") and any(t.spec.name not in plan.donor for t in plan.targets):
         config["tie_word_embeddings"] = False
     return config
 
@@ -218,6 +217,10 @@ def default_workers() -> int:
     """One worker for each processor that this process may use, up to eight."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(available, 8)
+
+
+def _is_same(first: Checkpoint, second: Checkpoint) -> bool:
+    return first is second or (bool(first.tensors.stamps) and first.source == second.source)
 
 
 def _open(model: Model) -> Checkpoint:
@@ -261,11 +264,11 @@ def _identity(recipe: MergeRecipe, plan: MergePlan, files: Mapping[str, Sequence
 
 
 def _copy_companions(donor: Checkpoint, folder: Path) -> None:
-    if donor.path is None or not donor.path.is_dir():
+    if donor.home is None:
         return
     for name in _COPIED:
-        if (donor.path / name).is_file():
-            shutil.copyfile(donor.path / name, folder / name)
+        if (donor.home / name).is_file():
+            shutil.copyfile(donor.home / name, folder / name)
 
 
 def _fields(plan: MergePlan) -> tuple[dataclasses.Field[Any], ...]:

@@ -46,7 +46,7 @@ class Ingredient:
             checkpoint: The checkpoint.
             digest: Whether to take the digest too, which reads every byte.
         """
-        reference = None if checkpoint.path is None else checkpoint.source
+        reference = checkpoint.source if checkpoint.tensors.stamps else None
         return cls(reference, fingerprint(checkpoint), checkpoint.digest if digest else None)
 
     def check(self, checkpoint: Checkpoint) -> None:

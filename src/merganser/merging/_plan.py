@@ -17,7 +17,7 @@ from typing import Any
 
 from merganser._errors import CheckpointError
 from merganser.merging.methods import METHODS, MergeMethod, bind
-from merganser.weights import DTYPES, Aligned, Checkpoint, Execution, TensorSpec
+from merganser.weights import DTYPES, Aligned, Checkpoint, Execution, TensorSpec, misfit, tied_to
 
 _SCRATCH_ROWS = 4
 """Rows of a block's length that a formula needs beside its inputs, roughly."""
@@ -202,55 +202,29 @@ def _stored_type(dtype: str | None) -> str | None:
 def _targets(
     inputs: Sequence[Checkpoint], donor: Checkpoint, method: MergeMethod, dtype: str | None
 ) -> Iterable[Target]:
-    names = _names(inputs, donor)
-    for name in names:
-        spec = donor.spec(name) if name in donor else next(c.spec(name) for c in inputs if name in c)
-        sources = Aligned(tuple((c, _resolve(c, name)) for c in inputs), method.whole_rows)
-        _check_shapes(name, sources)
-        if spec.is_floating:
-            yield Target(TensorSpec(name, dtype or spec.dtype, spec.shape), sources, is_merged=True)
-        else:
-            yield Target(spec, sources, is_merged=False)
+    for name in _names(inputs, donor):
+        holder = donor if name in donor else next(checkpoint for checkpoint in inputs if name in checkpoint)
+        sources = tuple((checkpoint, _resolve(checkpoint, name, holder)) for checkpoint in inputs)
+        spec, aligned = holder.spec(name), Aligned(sources, method.whole_rows)
+        stored = TensorSpec(name, dtype or spec.dtype, spec.shape) if spec.is_floating else spec
+        yield Target(stored, aligned, is_merged=spec.is_floating)
 
 
 def _names(inputs: Sequence[Checkpoint], donor: Checkpoint) -> list[str]:
     """The donor's tensors, and those that it ties but another model holds apart."""
-    untied = {
-        name for checkpoint in inputs for name in checkpoint if name not in donor and name in donor.tied
-    }
-    for checkpoint in inputs:
-        for name in checkpoint:
-            if name not in donor and name not in untied:
-                raise CheckpointError(
-                    f"Tensor {name!r} is in {checkpoint.source}, but not in {donor.source}. Models to combine must "
-                    "share one architecture and its names."
-                )
-    return [*donor, *sorted(untied)]
+    others = sorted({name for checkpoint in inputs for name in checkpoint if name not in donor})
+    for name in others:
+        if tied_to(name, donor) is None:
+            holder = next(checkpoint for checkpoint in inputs if name in checkpoint)
+            raise CheckpointError(misfit(name, holder, donor))
+    return [*donor, *others]
 
 
-def _resolve(checkpoint: Checkpoint, name: str) -> str:
-    if name in checkpoint:
-        return name
-    if name in checkpoint.tied:
-        return checkpoint.tied[name]
-    raise CheckpointError(
-        f"Tensor {name!r} is missing from {checkpoint.source}. Models to combine must share one architecture and its "
-        "names."
-    )
-
-
-def _check_shapes(name: str, sources: Aligned) -> None:
-    (first, first_name), *others = sources.sources
-    for other, other_name in others:
-        ours, theirs = first.spec(first_name).shape, other.spec(other_name).shape
-        if ours != theirs:
-            raise CheckpointError(
-                f"Tensor {name!r} has shape {ours} in {first.source}, but {theirs} in {other.source}. Models to "
-                "combine must share one architecture."
-            )
-        if first.spec(first_name).is_floating != other.spec(other_name).is_floating:
-            raise CheckpointError(
-                f"Tensor {name!r} is {first.spec(first_name).dtype} in {first.source}, but "
-                f"{other.spec(other_name).dtype} in {other.source}: numbers in one, something else in the other. Use a "
-                "checkpoint that is not quantised."
-            )
+def _resolve(checkpoint: Checkpoint, name: str, holder: Checkpoint) -> str:
+    """What a checkpoint calls a tensor of another: the same, or the tensor it ties it to."""
+    tied = None if name in checkpoint else tied_to(name, checkpoint)
+    if tied is not None and checkpoint.spec(tied).shape == holder.spec(name).shape:
+        return tied
+    if why := misfit(name, holder, checkpoint):
+        raise CheckpointError(why)
+    return name

@@ -14,7 +14,8 @@ Reading:
     parse_reference: What a reference means, without opening it.
     read_architecture, ArchitectureDescription: A few lines of YAML for architectures that do not speak for themselves.
     flat_read: Any range of the flattened parameters as one vector.
-    check_aligned: Make sure that flat positions mean the same in several checkpoints.
+    tied_to: The tensor that a name stands for in a checkpoint that does not hold it apart.
+    check_aligned, misfit: Make sure that flat positions, or one tensor, mean the same in several checkpoints.
     flat_order, ORDER_VERSION: The order of tensors, from their names alone.
     OPENERS, Opener: The forms that can be opened.
     TensorSource: What a new format supplies.
@@ -36,13 +37,13 @@ Writing:
     atomic_write_bytes, atomic_write_text, atomic_directory: The same care for other files.
 """
 
-from merganser.weights._architecture import Architecture, Stream
+from merganser.weights._architecture import Architecture, Stream, tied_to
 from merganser.weights._architecture_file import ArchitectureDescription, read_architecture
 from merganser.weights._atomic import atomic_directory, atomic_write_bytes, atomic_write_text
 from merganser.weights._checkpoint import Checkpoint
 from merganser.weights._digest import Digest
 from merganser.weights._fingerprint import fingerprint
-from merganser.weights._flat import check_aligned, flat_read
+from merganser.weights._flat import check_aligned, flat_read, misfit
 from merganser.weights._layout import FlatLayout, Piece
 from merganser.weights._open import OPENERS, Opener, open_checkpoint
 from merganser.weights._order import ORDER_VERSION, Layer, flat_order
@@ -107,6 +108,7 @@ __all__ = [
     "fingerprint",
     "flat_order",
     "flat_read",
+    "misfit",
     "open_checkpoint",
     "parse_reference",
     "plan_shards",
@@ -115,6 +117,7 @@ __all__ = [
     "save",
     "shard_files",
     "single_threaded",
+    "tied_to",
     "write_config",
     "write_index",
 ]

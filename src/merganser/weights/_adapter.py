@@ -63,6 +63,7 @@ def adapted(base: Checkpoint, adapter: Checkpoint, settings: LoraSettings, stamp
     return Checkpoint(
         AdaptedSource(base, adapter, settings, stamp),
         source=f"{base.source}+{adapter.source}",
+        home=base.home,
         config=base.config,
         metadata=base.metadata,
         tied=base.tied,

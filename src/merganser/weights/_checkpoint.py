@@ -75,6 +75,7 @@ class Checkpoint:
     tensors: TensorSource
     source: str = "memory"
     path: Path | None = None
+    home: Path | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     tied: Mapping[str, str] = field(default_factory=dict)

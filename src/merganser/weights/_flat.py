@@ -79,18 +79,34 @@ def _check_pair(first: Checkpoint, other: Checkpoint) -> None:
         return
     ours, theirs = set(first.layout.names), set(other.layout.names)
     for name in (*first.layout.names, *other.layout.names):
-        if name not in theirs:
-            raise ValueError(_absence(name, first, other))
-        if name not in ours:
-            raise ValueError(_absence(name, other, first))
-        shape, other_shape = first.spec(name).shape, other.spec(name).shape
-        if shape != other_shape:
-            hint = (
-                vocabulary_hint(name, shape, other_shape) or " Models to combine must share one architecture."
-            )
-            raise ValueError(
-                f"Tensor {name!r} has shape {shape} in {first.source}, but {other_shape} in {other.source}.{hint}"
-            )
+        present, absent = (other, first) if name not in ours else (first, other)
+        if name not in ours or name not in theirs:
+            raise ValueError(_absence(name, present, absent))
+        if why := misfit(name, first, other):
+            raise ValueError(why)
+
+
+def misfit(name: str, first: Checkpoint, other: Checkpoint) -> str | None:
+    """Why a tensor that one checkpoint has does not fit another, in words; None if it does.
+
+    Args:
+        name: A tensor of `first`, or of `other`.
+        first: One checkpoint.
+        other: Another.
+    """
+    if name not in first or name not in other:
+        return _absence(name, *((other, first) if name not in first else (first, other)))
+    spec, other_spec = first.spec(name), other.spec(name)
+    if spec.is_floating != other_spec.is_floating:
+        return _absence(name, *((first, other) if spec.is_floating else (other, first)))
+    if spec.shape != other_spec.shape:
+        hint = (
+            vocabulary_hint(name, spec.shape, other_spec.shape)
+            or " Models to combine must share one architecture."
+        )
+        where = f"has shape {spec.shape} in {first.source}, but {other_spec.shape} in {other.source}"
+        return f"Tensor {name!r} {where}.{hint}"
+    return None
 
 
 def _absence(name: str, present: Checkpoint, absent: Checkpoint) -> str:

@@ -191,7 +191,10 @@ def _checkpoint(path: Path, source: TensorFile, config: Mapping[str, Any]) -> Ch
     # As in safetensors.torch.save_model: the metadata of a tied name is the name that was kept.
     metadata, specs = source.metadata, source.specs
     tied = {name: kept for name, kept in metadata.items() if name not in specs and kept in specs}
-    return Checkpoint(source, source=str(path), path=path, config=config, metadata=metadata, tied=tied)
+    home = path if path.is_dir() else None
+    return Checkpoint(
+        source, source=str(path), path=path, home=home, config=config, metadata=metadata, tied=tied
+    )
 
 
 def _config(folder: Path) -> Mapping[str, Any]:

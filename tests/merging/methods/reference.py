@@ -118,7 +118,7 @@ def multislerp(values, base, *, weight, normalize_weights, eps):
     origin = 0 if base is None else base
     units = [v / (length(v) or 1) for v in vectors]
     mean = sum(w * u for w, u in zip(weight, units, strict=True))
-    if length(mean) < max(eps, 1e-12):  # a sum that cancels is not exactly zero
+    if length(mean) < max(eps, 1e-3 * np.abs(weight).sum()):
         if len(values) > 2 and any(length(v) for v in vectors):
             raise ValueError("the directions cancel")
         return origin + sum(w * v for w, v in zip(weight, vectors, strict=True))
@@ -228,7 +228,7 @@ def rescaled(kept, deltas, chances, rescale):
     """Masked task vectors at their scale: divided by the chance, or at the old L1 norm."""
     for masked, delta, chance in zip(kept, deltas, chances, strict=True):
         if rescale == "exact":
-            yield masked / np.where(np.asarray(chance) > 0, chance, 1.0)
+            yield masked / np.where(np.asarray(chance) > 0, drawn(chance), 1.0)
         elif rescale == "l1" and np.abs(masked).sum() > 0:
             yield masked * (np.abs(delta).sum() / np.abs(masked).sum())
         else:
@@ -256,6 +256,11 @@ def ranks(row):
     places = np.empty(len(row))
     places[np.argsort(np.abs(row), kind="stable")] = np.arange(len(row))
     return places
+
+
+def drawn(chance):
+    """Chances as 16-bit random numbers can draw them: to the nearest of 65,536 levels, but 0 only for 0."""
+    return np.maximum(np.rint(np.asarray(chance) * 65_536), np.asarray(chance) > 0) / 65_536
 
 
 def chances(values, base, density, epsilon):

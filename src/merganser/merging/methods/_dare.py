@@ -7,7 +7,7 @@ election of signs (`dare_ties`).
 
 | `rescale` | factor on what stays |
 | --- | --- |
-| `exact` | $1/p$, as published |
+| `exact` | $1/p$, as published, with $p$ as drawn: rounded to a multiple of 1/65,536 |
 | `l1` | $\sum \lvert\delta\rvert / \sum \lvert m \odot \delta\rvert$ of the tensor, as in mergekit |
 | `none` | 1 |
 
@@ -27,6 +27,7 @@ from jaxtyping import Float
 
 from merganser.merging.methods._consensus import elected_sum, plain_sum
 from merganser.merging.methods._method import MergeMethod, Part, PerModel, Rule, Scan, Scope, parameter
+from merganser.merging.methods._noise import drawn_chance
 from merganser.merging.methods._runs import run_sums
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _scales(density: PerModel, rescale: str, factors: list[float] | None) -> lis
     if rescale == "l1":
         assert factors is not None
         return factors
-    return [1 / p if rescale == "exact" and p > 0 else 1.0 for p in density]
+    return [1 / drawn_chance(p) if rescale == "exact" and p > 0 else 1.0 for p in density]
 
 
 @final

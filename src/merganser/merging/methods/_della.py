@@ -7,7 +7,7 @@ $$p_r = p - \epsilon + 2\epsilon\, \frac{r - 1}{R - 1}, \qquad
 
 Then TIES' election of signs (`della`) or a plain sum (`della_linear`). A vector is one row; of entries with one
 magnitude the first in the row has the lowest rank. `rescale` as in DARE: `exact` divides by each entry's own $p_r$, as
-published, `l1` restores the tensor's L1 norm, as in mergekit.
+published (rounded to a multiple of 1/65,536, as it is drawn), `l1` restores the tensor's L1 norm, as in mergekit.
 
 References:
     Deep, Bhardwaj, Poria, *DELLA-Merging: Reducing Interference in Model Merging through Magnitude-Based Sampling*,
@@ -25,6 +25,7 @@ from jaxtyping import Float
 from merganser.merging.methods._consensus import plain_sum
 from merganser.merging.methods._dare import RESCALE, l1_factors, scaled_election
 from merganser.merging.methods._method import MergeMethod, Part, PerModel, Rule, Scan, Scope, parameter
+from merganser.merging.methods._noise import LEVELS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,9 @@ def _drop_(part: Part, density: PerModel, epsilon: float, *, rescale: bool) -> N
         if p >= 1:
             continue
         chance = row_ranks(delta.abs().view(-1, part.columns)).view(-1)
-        chance.mul_(2 * epsilon / max(part.columns - 1, 1)).add_(p - epsilon if part.columns > 1 else p)
+        slope = 2 * epsilon / max(part.columns - 1, 1)
+        chance.mul_(slope * LEVELS).add_((p - epsilon if part.columns > 1 else p) * LEVELS)
+        chance.round_().clamp_min_(1.0).mul_(1 / LEVELS)  # as it is drawn
         delta.mul_(part.noise.keep(i, part.begin, chance, like=delta))
         if rescale:
             delta.div_(chance)

@@ -1,8 +1,8 @@
 """Random numbers for the elements of a tensor, keyed by what they are for.
 
 The stream of (seed, model, tensor name) is fixed, and any place of it can be reached directly: element $x$ has the
-same number whatever the chunks, threads, devices or other tensors. Numbers have 16 bits: chances are multiples of
-1/65,536, and four elements share one 64-bit output of the generator.
+same number whatever the chunks, threads, devices or other tensors. Numbers have 16 bits: chances are rounded to
+multiples of 1/65,536 ([`drawn_chance`][]), and four elements share one 64-bit output of the generator.
 
 References:
     O'Neill, *PCG: A Family of Simple Fast Space-Efficient Statistically Good Algorithms for Random Number
@@ -25,6 +25,18 @@ LEVELS = 1 << 16
 """Numbers are integers in [0, 65,536)."""
 
 _PER_OUTPUT = 4
+
+
+def drawn_chance(chance: float) -> float:
+    """The chance that is drawn with when this one is asked for: the nearest there is, but 0 only for 0.
+
+    To be unbiased, divide by this.
+
+    Examples:
+        >>> drawn_chance(0.5), drawn_chance(1e-9) == 1 / 65_536
+        (0.5, True)
+    """
+    return max(round(chance * LEVELS), 1 if chance > 0 else 0) / LEVELS
 
 
 class Noise:
@@ -67,13 +79,14 @@ class Noise:
         Args:
             model: Which model.
             begin: First element.
-            chance: Of being kept, in [0, 1]: one for all, or one for each.
+            chance: Of being kept, in [0, 1]: one for all, or one for each; counts as its `drawn_chance`.
             like: Tensor whose length, type and device the result has.
         """
         import torch
 
+        least = drawn_chance(chance) if isinstance(chance, float | int) else chance
         drawn = torch.from_numpy(self.levels(model, begin, len(like)).astype(np.float32)).to(like)
-        return drawn.lt_(chance * LEVELS)
+        return drawn.lt_(least * LEVELS)
 
     def _start(self, model: int) -> Any:
         if model not in self._states:

@@ -17,6 +17,10 @@ from merganser.weights import REDUCTION
 if TYPE_CHECKING:
     from torch import Tensor
 
+_SHORT = 16
+"""Rows up to this length are multiplied in float64: a line or a plane has room for vectors that are exactly opposite,
+and what float32 leaves over where those cancel would count as an angle."""
+
 
 def run_dots(a: Float[Tensor, " elements"], b: Float[Tensor, " elements"]) -> Float[np.ndarray, " runs"]:
     """Inner products, run by run."""
@@ -32,6 +36,8 @@ def row_dots(
     a: Float[Tensor, "rows columns"], b: Float[Tensor, "rows columns"]
 ) -> Float[np.ndarray, " rows"]:
     """Inner products, row by row."""
+    if a.shape[1] <= _SHORT:
+        a, b = a.double(), b.double()
     dots = np.vecdot(a.numpy(), b.numpy()) if a.device.type == "cpu" else (a * b).sum(dim=1).cpu().numpy()
     return dots.astype(np.float64)
 

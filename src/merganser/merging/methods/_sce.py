@@ -78,7 +78,7 @@ class Sce(MergeMethod):
 
         energies = np.concatenate(list(scan(energy))).sum(axis=0)
         total = energies.sum()
-        weights = energies / total if total > 0 else np.full(scan.models, 1 / scan.models)
+        weights = energies / total if 0 < total < math.inf else np.full(scan.models, 1 / scan.models)
         return Selection(threshold, tuple(weights.tolist()))
 
     def combine(self, part: Part, stats: Selection) -> Float[Tensor, " elements"]:

@@ -162,6 +162,8 @@ def _split(row: np.ndarray, low: float, high: float) -> tuple[int, np.ndarray]:
 
 def _host(row: Float[Tensor, " elements"]) -> np.ndarray:
     array = row.cpu().numpy()
-    if not np.isfinite(array.sum()) and not np.isfinite(array).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
+    if not np.isfinite(total) and not np.isfinite(array).all():
         raise ValueError("A model holds NaN or infinite numbers.")
     return array

@@ -9,7 +9,8 @@ $$\mathrm{slerp}(a, b; t) = \frac{\sin((1-t)\Omega)}{\sin\Omega}\, a + \frac{\si
 | slerp | a tensor of the first and of the second model | `t` | [`Slerp`][] |
 | nuslerp | the same, or differences from a base; tensors or their rows | $w_2 / (w_1 + w_2)$ | [`NuSlerp`][] |
 
-Where the vectors are parallel, opposite, or zero ($\sin\Omega \le 10^{-6}$) there is no one arc: the line is taken.
+Where the vectors are parallel ($\sin\Omega \le 10^{-6}$), opposite (to $10^{-3}$, which is what float32 can tell apart
+from opposite), or zero there is no one arc: the line is taken.
 Other tools take the line already from a cosine of 0.9995 on, which holds for most pairs of fine-tunes; here angles are
 exact enough that this is not needed.
 
@@ -32,7 +33,7 @@ from merganser.merging.methods._span import Span, gram, row_grams, weighted_rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-_PARALLEL = 1e-6
+_PARALLEL, _OPPOSITE = 1e-6, 1e-3
 
 
 def arc_weights(angle: Float[np.ndarray, "*rows"], t: float) -> Float[np.ndarray, "*rows 2"]:
@@ -51,7 +52,7 @@ def arc_weights(angle: Float[np.ndarray, "*rows"], t: float) -> Float[np.ndarray
     sine = np.nan_to_num(np.sin(angle))
     line = np.broadcast_to([1.0 - t, t], (*np.shape(angle), 2))
     arc = np.stack([np.sin((1.0 - t) * angle), np.sin(t * angle)], axis=-1)
-    is_arc = (sine > _PARALLEL)[..., None]
+    is_arc = (sine > np.where(np.cos(angle) > 0, _PARALLEL, _OPPOSITE))[..., None]
     return np.divide(arc, sine[..., None], out=line.copy(), where=is_arc)
 
 

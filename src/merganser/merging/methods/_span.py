@@ -15,6 +15,7 @@ where they oppose. The second sum is computed as $(1 - \sum_i c_i)\,\theta_0 + \
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
@@ -112,6 +113,9 @@ def _add_up_(
     vectors: Sequence[Float[Tensor, " elements"]], weights: Sequence[float]
 ) -> Float[Tensor, " elements"]:
     terms = [(vector, weight) for vector, weight in zip(vectors, weights, strict=True) if weight != 0.0]
+    for vector, weight in zip(vectors, weights, strict=True):
+        if weight == 0.0:
+            _refuse_faults(vector)
     if not terms:
         return vectors[0].mul_(0.0)
     total, first = terms[0]
@@ -120,6 +124,12 @@ def _add_up_(
     for vector, weight in terms[1:]:
         total.add_(vector, alpha=weight)
     return total
+
+
+def _refuse_faults(vector: Float[Tensor, " elements"]) -> None:
+    """Look for NaN and infinity in what the sum leaves out, where they would not show."""
+    if not math.isfinite(vector.sum().item()) and not vector.isfinite().all():
+        raise ValueError("A model holds NaN or infinite numbers.")
 
 
 def _vectors(part: Part) -> Float[Tensor, "models elements"]:

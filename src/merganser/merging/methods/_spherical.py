@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ZERO = 1e-8
+_OPPOSITE = 1e-3
+"""Radians around the opposite pole from where every way is as long; float32 can tell no closer."""
 
 Coefficients = Float[np.ndarray, " models"]
 
@@ -47,7 +49,8 @@ def karcher_mean(
 ) -> Coefficients:
     """Riemannian mean of the directions, at the mean length.
 
-    Models of length zero count towards the mean length, not towards the direction.
+    Models of length zero count towards the mean length, not towards the direction; nor do, in a step, models on the
+    opposite side of the mean.
 
     Args:
         span: Where the models lie.
@@ -56,12 +59,12 @@ def karcher_mean(
         tol: Step length in radians below which the mean stands still.
     """
     lengths = span.norm_of_basis
-    seen = lengths > 0
+    seen = (lengths > 0) & (weights > 0)
     if not seen.any():
         return weights
     units, shares = span.basis[seen] / lengths[seen, None], weights[seen] / weights[seen].sum()
     mean = shares @ units
-    if span.norm(mean) < max(tol, _ZERO):  # they cancel: start from any of them
+    if span.norm(mean) < _OPPOSITE:  # they cancel: start from any of them
         mean = units[0]
     mean = span.unit(mean)
     for _ in range(max_iter):
@@ -82,7 +85,7 @@ def tangent_mean(span: Span, weights: Float[np.ndarray, " models"], eps: float) 
     Args:
         span: Where the models lie.
         weights: Their weights.
-        eps: Length below which a sum of directions is nothing.
+        eps: Length below which a sum of directions is nothing; what float32 cannot tell from nothing is so too.
 
     Raises:
         ValueError: If the directions of more than two models cancel.
@@ -90,7 +93,7 @@ def tangent_mean(span: Span, weights: Float[np.ndarray, " models"], eps: float) 
     lengths = span.norm_of_basis
     units = span.unit(span.basis)
     mean = weights @ units
-    if float(span.norm(mean)) < eps:
+    if float(span.norm(mean)) < max(eps, _OPPOSITE * np.abs(weights).sum()):
         if len(weights) > 2 and lengths.any():
             raise ValueError(
                 "The directions of the models cancel, so `multislerp` has no mean. Change the weights."
@@ -179,8 +182,10 @@ class MultiSlerp(MergeMethod):
 
 
 def _stretch(angle: float) -> float:
-    """Length of the logarithm beside that of the tangent."""
+    """Length of the logarithm beside that of the tangent; 0 at the opposite pole."""
     sine = np.sin(angle)
+    if angle > 1 and sine < _OPPOSITE:
+        return 0.0
     return angle / sine if sine > 0 else 1.0
 
 
