@@ -11,16 +11,14 @@ Where bytes go is a *sink*: a shard on disk, memory, or a comparison with what i
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from merganser._errors import CheckpointError
 from merganser.merging._plan import MergePlan, Target, target_bytes_in
 from merganser.merging.methods import Noise, Part
-from merganser.weights import DTYPES, Buffers, Execution, single_threaded
+from merganser.weights import DTYPES, REDUCTION, Buffers, Execution, single_threaded
 
 if TYPE_CHECKING:
     import torch
@@ -31,10 +29,6 @@ _UNIT = 1 << 23
 _NARROW = ("F16", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0")
 """Element types whose range is smaller than that of the arithmetic."""
 
-_AHEAD = 2
-"""Units in flight for each worker."""
-
-_T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
@@ -85,6 +79,8 @@ class Engine:
         self._done = 0
         self._model_stats: Any = None
         self._measured = self.plan.method.scope != "model"
+        merged = [] if self._measured else [target for target in self.plan.targets if target.is_merged]
+        self._to_measure = sum(target_bytes_in(target, 1) for target in merged)
 
     def run(self, targets: Iterable[Target], sink: Sink) -> None:
         """Compute targets and hand their bytes to a sink.
@@ -96,12 +92,14 @@ class Engine:
         with single_threaded():
             self._measure_model()
             units = sorted(self._units(targets), key=lambda unit: unit.begin - unit.end)
-            for unit in self._each(lambda unit: self._write(unit, sink), units):
-                self._advance(self._bytes(unit), "merging")
+            for unit, _ in zip(
+                units, self.execution.map(lambda unit: self._write(unit, sink), units), strict=True
+            ):
+                self._advance(_share(self._cost(unit.target), unit), "merging")
 
     def skip(self, targets: Iterable[Target]) -> None:
         """Count targets as done: an earlier attempt has written them."""
-        self._done += sum(target_bytes_in(t, self.plan.passes) + t.spec.nbytes for t in targets)
+        self._done += sum(map(self._cost, targets))
 
     def _measure_model(self) -> None:
         if self._measured:
@@ -109,6 +107,13 @@ class Engine:
         merged = [target for target in self.plan.targets if target.is_merged]
         self._model_stats = self.plan.method.prepare(_ModelScan(self, merged))
         self._measured = True
+        self.measured(self._to_measure)
+
+    def measured(self, count: int) -> None:
+        """Count bytes of the whole model that were read to measure; reading them again is not in the total."""
+        count = min(count, self._to_measure)
+        self._to_measure -= count
+        self._advance(count, "measuring")
 
     def _units(self, targets: Iterable[Target]) -> Iterator[_Unit]:
         for target in targets:
@@ -118,39 +123,16 @@ class Engine:
             for begin in range(0, target.spec.numel, max(length, 1)):
                 yield _Unit(target, begin, min(begin + length, target.spec.numel))
 
-    def _bytes(self, unit: _Unit) -> int:
-        whole = target_bytes_in(unit.target, self.plan.passes) + unit.target.spec.nbytes
-        return whole * (unit.end - unit.begin) // max(unit.target.spec.numel, 1)
+    def _cost(self, target: Target) -> int:
+        """Bytes read and written for a target, but for what measuring the whole model reads of it."""
+        passes = 1 if self.plan.method.scope == "model" else self.plan.passes
+        return target_bytes_in(target, passes) + target.spec.nbytes
 
     def _advance(self, count: int, doing: str) -> None:
         self._done += count
         if self.progress is not None:
             total = self.plan.bytes_in + self.plan.bytes_out
             self.progress(Progress(min(self._done, total), total, doing))
-
-    def _each(self, function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_T]:
-        for item, _ in self.map(function, items):
-            yield item
-
-    def map(self, function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[tuple[_T, _R]]:
-        """Apply a function to items with all workers; results come in the items' order, few of them held at a time."""
-        if self.execution.workers == 1:
-            for item in items:
-                yield item, function(item)
-            return
-        pending: deque[tuple[_T, Future[_R]]] = deque()
-        pool = ThreadPoolExecutor(self.execution.workers, "merganser", initializer=_one_thread)
-        try:
-            for item in items:
-                pending.append((item, pool.submit(function, item)))
-                if len(pending) >= self.execution.workers * _AHEAD:
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
     def parts(
         self, target: Target, begin: int = 0, end: int | None = None, stride: int = 1
@@ -196,7 +178,8 @@ class Engine:
         import torch
 
         stored_type = getattr(torch, DTYPES[dtype].library)
-        if not math.isfinite(merged.sum().item()) or dtype in _NARROW:
+        is_narrower = dtype in _NARROW or (merged.dtype == torch.float64 and dtype != "F64")
+        if is_narrower or not math.isfinite(merged.sum().item()):
             most = torch.finfo(stored_type).max
             low, high = (value.item() for value in merged.aminmax())  # a NaN comes through both
             if not (-most <= low and high <= most):
@@ -249,21 +232,39 @@ class _ModelScan:
         units = [
             _Unit(target, begin, min(begin + length, target.spec.numel))
             for target in self._targets
-            for length in [math.lcm(target.sources.step(_UNIT), 1)]
+            for length in [target.sources.step(_UNIT)]
             for begin in range(0, target.spec.numel, length)
         ]
 
-        def measure_unit(unit: _Unit) -> list[_R]:
+        def measure_unit(sampled: tuple[_Unit, int]) -> list[_R]:
+            unit, first = sampled
             try:
-                return [measure(part) for part in engine.parts(unit.target, unit.begin, unit.end, stride)]
+                return [measure(part) for part in engine.parts(unit.target, first, unit.end, stride)]
             except ValueError as error:
                 raise (engine.find_fault(unit.target, unit.begin, unit.end) or error) from error
 
-        for unit, found in engine.map(measure_unit, units):
+        found_in = engine.execution.map(measure_unit, _with_starts(units, stride))
+        for unit, found in zip(units, found_in, strict=True):
             if stride == 1:
-                share = (unit.end - unit.begin) / max(unit.target.spec.numel, 1)
-                engine._advance(int(target_bytes_in(unit.target, 1) * share), "measuring")
+                engine.measured(_share(target_bytes_in(unit.target, 1), unit))
             yield from found
+
+
+def _share(whole: int, unit: _Unit) -> int:
+    """A unit's part of what its target costs; those of all units add up to the whole."""
+    return whole * unit.end // unit.target.spec.numel - whole * unit.begin // unit.target.spec.numel
+
+
+def _with_starts(units: Iterable[_Unit], stride: int) -> Iterator[tuple[_Unit, int]]:
+    """Units, and where in each a sample begins that takes every so many-th run of the whole model.
+
+    A sample that began anew in every tensor would hold a model's many small tensors almost whole.
+    """
+    runs = 0
+    for unit in units:
+        length = unit.target.sources.step(REDUCTION)
+        yield unit, unit.begin + -runs % stride * length
+        runs += -(-(unit.end - unit.begin) // length)
 
 
 class MemorySink:
@@ -292,16 +293,11 @@ def _copy(target: Target, sink: Sink) -> None:
     offset = 0
     for chunk in first.chunks(first_name):
         for (other, name), content in zip(others, contents, strict=True):
-            if content[offset : offset + len(chunk)] != chunk:
+            same_type = other.spec(name).dtype == first.spec(first_name).dtype
+            if not same_type or content[offset : offset + len(chunk)] != chunk:
                 raise CheckpointError(
                     f"Tensor {name!r} holds {other.spec(name).dtype}, which cannot be merged, and differs between "
                     f"{first.source} and {other.source}. Models to combine must agree in it."
                 )
         sink.write_at(target.spec.name, offset, chunk)
         offset += len(chunk)
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)

@@ -116,7 +116,9 @@ def merge(
     if out is None:
         sink = MemorySink(plan.targets)
         engine.run(plan.targets, sink)
-        return Checkpoint.from_tensors(sink.tensors, config=merged_config(plan), copy=False)
+        merged = Checkpoint.from_tensors(sink.tensors, config=merged_config(plan), copy=False)
+        tied = {name: kept for name, kept in plan.donor.tied.items() if name not in merged}
+        return dataclasses.replace(merged, tied=tied)
     recipe = recipe_of(plan, dtype=dtype, digests=digests)
     return write_merge(engine, recipe, Path(out), shard_size=shard_size, overwrite=overwrite)
 
@@ -130,21 +132,21 @@ def open_models(
         ValueError: If the donor is none of them, or the base is among the models.
         CheckpointError: If one cannot be opened.
     """
-    opened = [_open(model) for model in models]
-    base_opened = None if base is None else _open(base)
+    opened = [_open(model, f"model {i}") for i, model in enumerate(models, start=1)]
+    base_opened = None if base is None else _open(base, "the base")
     if base_opened is not None:
-        for checkpoint in opened:
-            if _is_same(checkpoint, base_opened):
+        for model, checkpoint in zip(models, opened, strict=True):
+            if model is base or _is_same(checkpoint, base_opened):
                 raise ValueError(
                     f"{checkpoint.source} is the base and among the models too; its difference from itself is nothing. "
                     "Name it as the base only."
                 )
     if donor is None:
         return opened, base_opened, None
-    candidates = [*opened, *([] if base_opened is None else [base_opened])]
-    wanted = _open(donor)
-    for checkpoint in candidates:
-        if _is_same(checkpoint, wanted):
+    candidates = [*zip(models, opened, strict=True), (base, base_opened)]
+    wanted = _open(donor, "the donor")
+    for model, checkpoint in candidates:
+        if checkpoint is not None and (model is donor or _is_same(checkpoint, wanted)):
             return opened, base_opened, checkpoint
     raise ValueError(f"The donor must be one of the models or the base, but {wanted.source} is none of them.")
 
@@ -223,15 +225,17 @@ def _is_same(first: Checkpoint, second: Checkpoint) -> bool:
     return first is second or (bool(first.tensors.stamps) and first.source == second.source)
 
 
-def _open(model: Model) -> Checkpoint:
+def _open(model: Model, name: str) -> Checkpoint:
+    """Open a model, which messages call by its name if it is in memory."""
     if isinstance(model, Checkpoint):
         return model
     if isinstance(model, str | Path):
         return open_checkpoint(model)
     if isinstance(model, Mapping):
-        return Checkpoint.from_tensors(model, copy=False)
+        return dataclasses.replace(Checkpoint.from_tensors(model, copy=False), source=name)
     if hasattr(model, "state_dict"):
-        return Checkpoint.from_module(model, copy=False)
+        source = f"{name} ({type(model).__name__})"
+        return dataclasses.replace(Checkpoint.from_module(model, copy=False), source=source)
     raise TypeError(
         "A model must be a path or hub id, a checkpoint, a state dict or a torch module, but is "
         f"{type(model).__name__}."

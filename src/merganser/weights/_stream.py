@@ -11,10 +11,12 @@ sums over a tensor that are taken over runs of that length first do not depend o
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from jaxtyping import Float
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 
 REDUCTION = 4096
 """Elements over which partial sums are taken; blocks begin at multiples of it."""
+
+_AHEAD = 2
+"""Items in flight for each worker."""
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 DEFAULT_CHUNK = 1 << 18
 """Elements of a block: a megabyte a row in float32. A few rows stay in the cache, and calls cost little beside work."""
@@ -65,6 +73,26 @@ class Execution:
                 f"Expected at least one worker and one element a chunk, but found {self.workers} workers and "
                 f"chunks of {self.chunk}."
             )
+
+    def map(self, function: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
+        """Apply a function to items with all workers; results come in the items' order, few of them held at a time.
+
+        An exception in one ends the others as soon as they can.
+        """
+        if self.workers == 1:
+            yield from map(function, items)
+            return
+        pending: deque[Future[_R]] = deque()
+        pool = ThreadPoolExecutor(self.workers, "merganser")
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) >= self.workers * _AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Buffers(threading.local):
@@ -150,7 +178,10 @@ class Aligned:
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Keep torch from splitting single operations: on blocks this small its barriers cost more than the work."""
+    """Keep torch from splitting single operations, here and in threads begun meanwhile.
+
+    On blocks this small its barriers cost more than the work.
+    """
     import torch
 
     before = torch.get_num_threads()

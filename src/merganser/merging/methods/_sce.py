@@ -32,21 +32,29 @@ if TYPE_CHECKING:
 
 
 class Selection(NamedTuple):
-    """What one tensor's first pass found: least variance selected, and each model's share of the energy."""
+    """What one tensor's first pass found: least spread selected, and each model's share of the energy."""
 
     threshold: float
     weights: tuple[float, ...]
 
 
-def _variance(part: Part) -> Float[Tensor, " elements"]:
-    """Population variance across the models."""
-    mean = part.values.mean(dim=0)
-    return (part.values - mean).square_().mean(dim=0)
+def _spread(part: Part) -> Float[Tensor, " elements"]:
+    r"""Variance across the models, times their number squared.
+
+    As $n \sum_i d_i^2 - (\sum_i d_i)^2$ with differences $d_i$ from the first model: exactly zero where all agree.
+    """
+    first, *others = part.values
+    total, squares = first - first, first - first
+    for other in others:
+        difference = other - first
+        total.add_(difference)
+        squares.addcmul_(difference, difference)
+    return squares.mul_(len(part.values)).sub_(total.square_())
 
 
 def _select_(part: Part, threshold: float) -> None:
     if threshold > 0:
-        part.values.mul_(_variance(part).ge_(threshold))
+        part.values.mul_(_spread(part).ge_(threshold))
 
 
 @final
@@ -89,6 +97,6 @@ class Sce(MergeMethod):
     def _threshold(self, scan: Scan) -> float:
         if self.select_topk >= 1:
             return 0.0
-        varying = sum(scan(lambda part: int(_variance(part).count_nonzero())))
+        varying = sum(scan(lambda part: int(_spread(part).count_nonzero())))
         kept = math.floor(self.select_topk * varying)
-        return largest(scan, lambda part: [_variance(part)], [Wanted(0, kept)])[0]
+        return largest(scan, lambda part: [_spread(part)], [Wanted(0, kept)])[0]

@@ -154,10 +154,17 @@ def _pass(
 
 def _split(row: np.ndarray, low: float, high: float) -> tuple[int, np.ndarray]:
     """How many numbers lie above a bracket, and those inside it."""
-    is_above, is_inside = row > row.dtype.type(high), row >= row.dtype.type(low)
+    is_above, is_inside = row > _not_above(high, row.dtype), row >= -_not_above(-low, row.dtype)
     above = int(np.count_nonzero(is_above))
     np.logical_xor(is_inside, is_above, out=is_inside)
     return above, row[is_inside]
+
+
+def _not_above(value: float, dtype: np.dtype) -> np.floating:
+    """The greatest number of a type that is not above a value: some tensors of a model may be wider than others."""
+    with np.errstate(over="ignore"):
+        nearest = dtype.type(value)
+    return nearest if nearest <= value else np.nextafter(nearest, dtype.type(-math.inf))
 
 
 def _host(row: Float[Tensor, " elements"]) -> np.ndarray:

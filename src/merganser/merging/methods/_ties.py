@@ -46,8 +46,10 @@ def trim_(delta: Float[Tensor, " elements"], threshold: float) -> Float[Tensor, 
         return delta
     if threshold == math.inf:
         return delta.mul_(0.0)
-    below = torch.tensor(threshold, dtype=delta.dtype).nextafter(torch.tensor(0.0, dtype=delta.dtype)).item()
-    return torch.ops.aten.hardshrink.out(delta, below, out=delta)
+    below = torch.tensor(threshold, dtype=delta.dtype)
+    if below.item() >= threshold:
+        below = below.nextafter(torch.zeros_like(below))
+    return torch.ops.aten.hardshrink.out(delta, below.item(), out=delta)
 
 
 @final
