@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -36,3 +41,100 @@ def small_npz(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "small.npz"
     np.savez(path, x_train=images[:300], y_train=labels[:300], x_test=images[300:400], y_test=labels[300:400])
     return path
+
+
+SERVER = """
+import contextlib, io, json, os, resource, sys
+import torch
+import merganser.cli._merge
+from merganser.cli import main
+
+def run(words):
+    sys.argv = ["merganser", *words]
+    try:
+        main()
+    except SystemExit as end:
+        return end.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+with contextlib.redirect_stdout(io.StringIO()):
+    run(["methods"])  # what is imported now need not be again
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "wait" in asked:
+        print(os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1]), flush=True)
+        continue
+    child = os.fork()
+    if not child:
+        os.chdir(asked["cwd"])
+        for stream, file in enumerate([os.devnull, *asked["streams"]]):
+            os.dup2(os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC), stream)
+        if asked["largest"] is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (asked["largest"], asked["largest"]))
+        os._exit(run(asked["words"]) or 0)  # to tidy up after torch would take a second
+    print(child, flush=True)
+"""
+
+
+class Done(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Commands:
+    """`merganser …`, each in a process of its own, forked off one that has torch already.
+
+    A command that computes would otherwise wait seconds for torch.
+    """
+
+    def __init__(self, folder):
+        self._folder, self._count = folder, 0
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._streams = {}
+
+    def start(self, *words, cwd=None, largest=None):
+        """Begin a command; gives its process id."""
+        self._count += 1
+        streams = [str(self._folder / f"{self._count}.{name}") for name in ("out", "err")]
+        asked = {"words": [*map(str, words)], "cwd": str(cwd or self._folder), "streams": streams}
+        pid = self._ask({**asked, "largest": largest})
+        self._streams[pid] = streams
+        return pid
+
+    def wait(self, pid):
+        """Wait for the end of a command; a signal that ended it is a negative code."""
+        code = self._ask({"wait": pid})
+        return Done(code, *(Path(file).read_text() for file in self._streams.pop(pid)))
+
+    def __call__(self, *words, code=0, **options):
+        """Run a command that must end with this code."""
+        done = self.wait(self.start(*words, **options))
+        assert done.code == code, done
+        return done
+
+    def close(self):
+        """End the server."""
+        self._server.communicate()
+
+    def _ask(self, message):
+        self._server.stdin.write(json.dumps(message) + "\n")
+        self._server.stdin.flush()
+        return int(self._server.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory, _cache):
+    """Runs the command with these words; see `Commands`."""
+    commands = Commands(tmp_path_factory.mktemp("commands"))
+    yield commands
+    commands.close()

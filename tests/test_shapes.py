@@ -33,3 +33,27 @@ def test_a_run_keeps_every_shape_it_declares(tmp_path, small_npz, start, method)
     command = [sys.executable, "-c", CHECKED, start, str(small_npz), method, str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+MERGED = """
+import typing, beartype, numpy, torch, merganser
+from jaxtyping import install_import_hook
+typing.TYPE_CHECKING = True  # so that the names which only our annotations use are there
+with install_import_hook(["merganser.merging", "merganser.weights._stream"], "beartype.beartype"):
+    from merganser.merging import METHODS, merge
+typing.TYPE_CHECKING = False
+generator = torch.Generator().manual_seed(0)
+base, *models = ({n: torch.randn(s, generator=generator) for n, s in (("w", (70, 90)), ("b", (5,)))} for _ in range(4))
+asked = {"nearswap": [{"t": 0.1}], "nuslerp": [{}, {"along": "rows"}], "model_stock": [{}, {"along": "rows"}],
+         "della": [{}, {"rescale": "l1"}], "sce": [{}, {"select_topk": 0.5}], "ties": [{}, {"scope": "tensor"}]}
+for name, method in METHODS.items():
+    for parameters in asked.get(name, [{}]):
+        for start in ([None], [base], [None, base])[("refused", "required", "optional").index(method.rule.base)]:
+            merged = merge(models[: method.rule.models[1]], name, base=start, workers=2, **parameters)
+            assert merged.read("w").shape == (70, 90)
+"""
+
+
+def test_every_merge_method_keeps_every_shape_it_declares():
+    done = subprocess.run([sys.executable, "-c", MERGED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merganser.merging import Combination, Gram, _gram, combine_flat
+from merganser.weights import Checkpoint, Execution, flat_read
 
 BLOCKS = (1, 2, 3, 7, 16, 40, 1000)
 
@@ -97,3 +98,20 @@ def test_an_angle_with_nothing_is_none():
     assert gram.angle(second, first, 0, 3) is None
     assert gram.angle(first, second, 2, 2) is None
     assert gram.angle(first, second) is not None
+
+
+def test_checkpoints_are_read_by_any_number_of_workers_with_the_same_sums(monkeypatch):
+    monkeypatch.setattr(_gram, "_PASS", 7)
+    generator = np.random.default_rng(3)
+    tensors = [
+        {"0.weight": generator.standard_normal((5, 4)), "0.bias": generator.standard_normal(5)} for _ in "abc"
+    ]
+    checkpoints = [Checkpoint.from_tensors(t) for t in tensors]
+    values = np.stack([flat_read(c) for c in checkpoints])
+    breaks = np.array([0, 3, 17, 25])
+    expected = Gram.of(values, 2).segments(breaks)
+    for workers in (1, 2):
+        gram = Gram.over(checkpoints, 2, Execution(workers))
+        assert (gram.segments(breaks) == expected).all()
+    with pytest.raises(ValueError, match="one architecture"):
+        Gram.over([checkpoints[0], Checkpoint.from_tensors({"0.weight": np.ones((5, 4))})])

@@ -26,6 +26,7 @@ from merganser.merging import (
     Engine,
     MergePlan,
     default_workers,
+    method_named,
     open_models,
     parameters_of,
     plan_merge,
@@ -113,7 +114,7 @@ def merge(
         if out is None:
             raise ValueError("Where to? Name a folder with --out, or look at the plan with --dry-run.")
         began = time.monotonic()
-        with _bar(quiet=quiet) as watch:
+        with _saying_how_to_go_on(out), _bar(quiet=quiet) as watch:
             recipe = recipe_of(plan, dtype=dtype, digests=digests)
             engine = Engine(plan, execution, watch)
             merged = write_merge(engine, recipe, out, shard_size=_bytes(shard_size), overwrite=overwrite)
@@ -134,9 +135,7 @@ def methods(
 ) -> None:
     """List the merge methods, or tell one's parameters, source and laws."""
     with clear_errors():
-        if name is not None and name not in METHODS:
-            raise ValueError(f"There is no merge method `{name}`. Known are {', '.join(METHODS)}.")
-    shown = METHODS if name is None else {name: METHODS[name]}
+        shown = METHODS if name is None else {name: method_named(name)}
     if as_json:
         print_json({"methods": [_facts(each) for each in shown]})
     elif name is None:
@@ -267,6 +266,20 @@ def _table(*columns: str) -> Table:
 
 
 @contextmanager
+def _saying_how_to_go_on(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = (
+            "stopped"
+            if out.suffix == ".safetensors"
+            else "stopped: the same command goes on where this one was"
+        )
+        words.print(kept, soft_wrap=True)
+        raise
+
+
+@contextmanager
 def _bar(*, quiet: bool) -> Iterator[Any]:
     """A progress bar with rate and time left on a terminal; silence elsewhere."""
     if quiet or not words.is_terminal:
@@ -299,7 +312,7 @@ def _bytes(text: str) -> int:
     unit = text.strip().lower().removesuffix("b")[len(number) :]
     try:
         return int(float(number) * _UNITS[unit])
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         raise ValueError(f"A size must look like 500M or 5G, but is {text!r}.") from None
 
 

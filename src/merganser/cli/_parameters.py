@@ -48,8 +48,8 @@ def _users_by_parameter() -> dict[str, list[tuple[str, Parameter]]]:
 def _option(name: str, users: list[tuple[str, Parameter]]) -> inspect.Parameter:
     """An option for a parameter that several methods may share."""
     first = users[0][1]
-    kind = {"flag": bool, "number": float}.get(first.kind, str)
-    metavar = "|".join(first.choices) or {"numbers": "N[,N…]", "number": "N"}.get(first.kind)
+    kind = {"flag": bool, "number": float, "count": int}.get(first.kind, str)
+    metavar = "|".join(first.choices) or {"numbers": "N[,N…]", "number": "N", "count": "N"}.get(first.kind)
     dashed = name.replace("_", "-")
     flag = f"--{dashed}/--no-{dashed}" if first.kind == "flag" else f"--{dashed}"
     said = f"{first.help[0].upper()}{first.help[1:]} ({', '.join(user for user, _ in users)})."

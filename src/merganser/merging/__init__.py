@@ -5,30 +5,34 @@
 | [`Combination`][], [`blend`][] | a descendant as exact coefficients over the seeds |
 | [`Gram`][] | inner products and angles of descendants from prefix sums over the seeds |
 | [`crossover`][], [`slerp_weights`][], [`linear_weights`][] | two parents, one child |
-| [`combine_flat`][], [`materialise`][], [`checkpoint_of`][] | from a combination to weights |
-| [`read_recipe`][], [`write_recipe`][] | combinations as JSON files |
-| [`METHODS`][], [`MergeMethod`][], [`parameters_of`][], [`Parameter`][], [`Part`][], [`Scan`][] | merging by rule |
+| [`combine_flat`][], [`plan_combination`][], [`checkpoint_of`][] | from a combination to weights |
+| [`METHODS`][], [`method_named`][], [`parameters_of`][], [`Parameter`][] | merging by rule |
+| [`MergeMethod`][], [`Part`][], [`Scan`][] | what a rule is |
 | [`merge`][], [`open_models`][], [`Model`][], [`default_workers`][] | models in, a merged one out |
 | [`plan_merge`][], [`MergePlan`][], [`Target`][], [`Engine`][], [`Progress`][], [`write_merge`][] | its parts |
-| [`MergeRecipe`][], [`Ingredient`][], [`recipe_of`][], [`RECIPE_NAME`][] | what was done, as a file |
-| [`verify`][], [`Verification`][] | do it again and compare |
+| [`SHARD_BYTES`][] | the usual size of a file |
+| [`MergeRecipe`][], [`Ingredient`][], [`recipe_of`][] | what was done, completely |
+| [`Recipe`][], [`read_recipe`][], [`read_combination`][], [`write_recipe`][], [`RECIPE_NAME`][] | recipes as files |
+| [`materialise`][], [`plan_recipe`][], [`verify`][], [`Verification`][] | from a recipe back to the model |
 """
 
 from merganser.merging._combination import Combination, blend
+from merganser.merging._combine import checkpoint_of, combine_flat, plan_combination
 from merganser.merging._crossover import Angles, Rule, crossover, linear_weights, slerp_weights
 from merganser.merging._execute import Engine, Progress
 from merganser.merging._gram import Gram
-from merganser.merging._materialise import checkpoint_of, combine_flat, materialise
-from merganser.merging._merge import Model, default_workers, merge, open_models, recipe_of, write_merge
-from merganser.merging._merge_recipe import RECIPE_NAME, Ingredient, MergeRecipe
-from merganser.merging._plan import MergePlan, Target, plan_merge
-from merganser.merging._recipe import read_recipe, write_recipe
-from merganser.merging._verify import Verification, verify
+from merganser.merging._merge import Model, merge, open_models, recipe_of
+from merganser.merging._merge_recipe import Ingredient, MergeRecipe
+from merganser.merging._plan import MergePlan, Target, method_named, plan_merge
+from merganser.merging._rebuild import Verification, materialise, plan_recipe, verify
+from merganser.merging._recipe import RECIPE_NAME, Recipe, read_combination, read_recipe, write_recipe
+from merganser.merging._write import SHARD_BYTES, default_workers, write_merge
 from merganser.merging.methods import METHODS, MergeMethod, Parameter, Part, Scan, parameters_of
 
 __all__ = [
     "METHODS",
     "RECIPE_NAME",
+    "SHARD_BYTES",
     "Angles",
     "Combination",
     "Engine",
@@ -41,6 +45,7 @@ __all__ = [
     "Parameter",
     "Part",
     "Progress",
+    "Recipe",
     "Rule",
     "Scan",
     "Target",
@@ -53,9 +58,13 @@ __all__ = [
     "linear_weights",
     "materialise",
     "merge",
+    "method_named",
     "open_models",
     "parameters_of",
+    "plan_combination",
     "plan_merge",
+    "plan_recipe",
+    "read_combination",
     "read_recipe",
     "recipe_of",
     "slerp_weights",

@@ -10,15 +10,16 @@ Where bytes go is a *sink*: a shard on disk, memory, or a comparison with what i
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from merganser._errors import CheckpointError
 from merganser.merging._plan import MergePlan, Target, target_bytes_in
 from merganser.merging.methods import Noise, Part
-from merganser.weights import DTYPES, REDUCTION, Buffers, Execution, single_threaded
+from merganser.weights import DTYPES, REDUCTION, Buffers, Checkpoint, Execution, single_threaded
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,7 @@ _NARROW = ("F16", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0")
 _R = TypeVar("_R")
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Where the result's bytes go."""
 
@@ -75,6 +77,7 @@ class Engine:
     progress: Callable[[Progress], None] | None = None
 
     def __post_init__(self) -> None:
+        _check_device(self.execution.device)
         self._inputs, self._outputs = Buffers(), Buffers()
         self._done = 0
         self._model_stats: Any = None
@@ -96,6 +99,22 @@ class Engine:
                 units, self.execution.map(lambda unit: self._write(unit, sink), units), strict=True
             ):
                 self._advance(_share(self._cost(unit.target), unit), "merging")
+
+    def in_memory(self, config: Mapping[str, Any]) -> Checkpoint:
+        """Compute everything and keep it in memory.
+
+        Args:
+            config: The result's configuration.
+
+        Raises:
+            CheckpointError: As `run`.
+            ValueError: As `run`.
+        """
+        sink = MemorySink(self.plan.targets)
+        self.run(self.plan.targets, sink)
+        merged = Checkpoint.from_tensors(sink.tensors, config=config, copy=False)
+        tied = {name: kept for name, kept in self.plan.donor.tied.items() if name not in merged}
+        return dataclasses.replace(merged, tied=tied)
 
     def skip(self, targets: Iterable[Target]) -> None:
         """Count targets as done: an earlier attempt has written them."""
@@ -144,7 +163,7 @@ class Engine:
             base, values = (block.values[0], block.values[1:]) if has_base else (None, block.values)
             if base is not None and self.plan.method.rule.space == "deltas":
                 values -= base
-            yield Part(values, base, block.begin, columns, noise)
+            yield Part(values, base, block.begin, columns, noise, target.spec.name)
 
     def _write(self, unit: _Unit, sink: Sink) -> None:
         if not unit.target.is_merged:
@@ -180,7 +199,8 @@ class Engine:
         stored_type = getattr(torch, DTYPES[dtype].library)
         is_narrower = dtype in _NARROW or (merged.dtype == torch.float64 and dtype != "F64")
         if is_narrower or not math.isfinite(merged.sum().item()):
-            most = torch.finfo(stored_type).max
+            limits = torch.finfo(stored_type)
+            most = limits.max * (1 + limits.eps / 8)  # what the last bit of a float32 adds still rounds to it
             low, high = (value.item() for value in merged.aminmax())  # a NaN comes through both
             if not (-most <= low and high <= most):
                 return None
@@ -301,3 +321,14 @@ def _copy(target: Target, sink: Sink) -> None:
                 )
         sink.write_at(target.spec.name, offset, chunk)
         offset += len(chunk)
+
+
+def _check_device(device: str) -> None:
+    """Make sure that torch can compute there; it says no in many ways, some of them only in the middle of the work."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"torch cannot compute on the device {device!r} here: {why}") from error

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from merganser.merging._combination import Combination, merged_breaks
+from merganser.weights import Checkpoint, Execution, check_aligned, flat_read
 
 DEFAULT_BLOCK = 64 * 1024
 """Positions between two stored prefix sums; models below a million parameters store every position."""
@@ -39,6 +41,7 @@ class Gram:
         readers: One reader per seed.
         size: Number of positions P.
         block: Positions between stored sums; by default 1 for small models and 65,536 for others.
+        execution: How the first pass is made; the result does not depend on it.
 
     Examples:
         >>> seeds = np.array([[3.0, 0.0, 4.0], [0.0, 1.0, 1.0]])
@@ -47,13 +50,19 @@ class Gram:
         [[[9.0, 0.0], [0.0, 0.0]], [[16.0, 4.0], [4.0, 2.0]]]
     """
 
-    def __init__(self, readers: Sequence[FlatReader], size: int, block: int | None = None) -> None:
+    def __init__(
+        self,
+        readers: Sequence[FlatReader],
+        size: int,
+        block: int | None = None,
+        execution: Execution | None = None,
+    ) -> None:
         self.size, self.seeds = size, len(readers)
         self.block = block or (1 if size <= _SMALL else DEFAULT_BLOCK)
         self._readers = tuple(readers)
         self._rows, self._cols = np.triu_indices(self.seeds)
         self._inside: dict[int, np.ndarray] = {}
-        self._prefix = self._first_pass()
+        self._prefix = self._first_pass(execution or Execution())
 
     @classmethod
     def of(cls, seeds: Float[np.ndarray, "seeds positions"], block: int | None = None) -> Gram:
@@ -61,20 +70,36 @@ class Gram:
         readers = [lambda begin, end, row=row: row[begin:end].astype(np.float64) for row in seeds]
         return cls(readers, seeds.shape[1], block)
 
+    @classmethod
+    def over(
+        cls, seeds: Sequence[Checkpoint], block: int | None = None, execution: Execution | None = None
+    ) -> Gram:
+        """Gram sums of checkpoints, read once, a stretch at a time, whatever their size.
+
+        Raises:
+            ValueError: If the seeds do not align.
+        """
+        size = check_aligned(seeds).size
+        return cls([partial(flat_read, seed) for seed in seeds], size, block, execution)
+
     def _products(self, begin: int, end: int) -> Float[np.ndarray, "products positions"]:
         values = np.stack([read(begin, end) for read in self._readers])
         return values[self._rows] * values[self._cols]
 
-    def _first_pass(self) -> Float[np.ndarray, "blocks products"]:
+    def _first_pass(self, execution: Execution) -> Float[np.ndarray, "blocks products"]:
         step = max(self.block, _PASS // self.block * self.block)
-        blocks = -(-self.size // self.block)
-        prefix = np.zeros((blocks + 1, len(self._rows)))
-        for begin in range(0, self.size, step):
+        prefix = np.zeros((-(-self.size // self.block) + 1, len(self._rows)))
+
+        def sums(begin: int) -> Float[np.ndarray, "blocks products"]:
             end = min(begin + step, self.size)
-            products = self._products(begin, end)
-            sums = np.add.reduceat(products, np.arange(0, end - begin, self.block), axis=1)
-            first = begin // self.block
-            prefix[first + 1 : first + 1 + sums.shape[1]] = prefix[first] + np.cumsum(sums, axis=1).T
+            return np.add.reduceat(
+                self._products(begin, end), np.arange(0, end - begin, self.block), axis=1
+            ).T
+
+        first = 0
+        for found in execution.map(sums, range(0, self.size, step)):
+            prefix[first + 1 : first + 1 + len(found)] = prefix[first] + np.cumsum(found, axis=0)
+            first += len(found)
         return prefix
 
     def _at(self, position: int) -> Float[np.ndarray, " products"]:

@@ -8,20 +8,26 @@ models it gives the same bytes.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from merganser._errors import ConfigError
 from merganser._version import __version__
-from merganser.weights import Checkpoint, atomic_write_text, fingerprint
+from merganser.weights import Checkpoint, fingerprint
 
-RECIPE_NAME = "recipe.json"
+MERGE_FORMAT = "merganser/merge"
+"""What tells this kind of recipe from others."""
 
-_FORMAT = "merganser/merge"
+_KINDS: Mapping[str, Any] = {
+    "method": str,
+    "models": list,
+    "parameters": dict,
+    "donor": int,
+    "dtype": str | None,
+    "seed": int,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,19 @@ class Ingredient:
         """
         reference = checkpoint.source if checkpoint.tensors.stamps else None
         return cls(reference, fingerprint(checkpoint), checkpoint.digest if digest else None)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Ingredient:
+        """Read the plain form.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        if not isinstance(data["fingerprint"], str) or not all(
+            isinstance(v, str | None) for v in data.values()
+        ):
+            raise ValueError(f"it names a model by {data!r}.")
+        return cls(**data)
 
     def check(self, checkpoint: Checkpoint) -> None:
         """Make sure that a checkpoint is the one that was named.
@@ -96,7 +115,7 @@ class MergeRecipe:
     def to_json(self) -> dict[str, Any]:
         """Plain form."""
         return {
-            "format": _FORMAT,
+            "format": MERGE_FORMAT,
             "version": 1,
             "written_by": f"merganser {__version__}",
             "method": self.method,
@@ -115,41 +134,23 @@ class MergeRecipe:
         Raises:
             ValueError: If it is another format or a newer version.
         """
-        if data.get("format") != _FORMAT or data.get("version") != 1:
+        if data.get("format") != MERGE_FORMAT or data.get("version") != 1:
             raise ValueError(
-                f"Expected a recipe of format {_FORMAT!r}, version 1, but found {data.get('format')!r}, "
+                f"Expected a recipe of format {MERGE_FORMAT!r}, version 1, but found {data.get('format')!r}, "
                 f"version {data.get('version')!r}. Was it written by a newer release?"
             )
+        for key, kind in _KINDS.items():
+            if not isinstance(data[key], kind) or isinstance(data[key], bool):
+                raise ValueError(f"its `{key}` is {data[key]!r}.")  # noqa: TRY004
+        listed = [*data["models"], *([] if data["base"] is None else [data["base"]])]
+        if not data["models"] or not 0 <= data["donor"] < len(listed):
+            raise ValueError(f"its donor is number {data['donor']} of {len(listed)} models.")
         return cls(
             method=data["method"],
-            models=tuple(Ingredient(**model) for model in data["models"]),
-            base=None if data["base"] is None else Ingredient(**data["base"]),
+            models=tuple(Ingredient.from_json(model) for model in data["models"]),
+            base=None if data["base"] is None else Ingredient.from_json(data["base"]),
             parameters=data["parameters"],
             donor=data["donor"],
             dtype=data["dtype"],
             seed=data["seed"],
         )
-
-    def write(self, path: Path) -> None:
-        """Write it as JSON, atomically.
-
-        Raises:
-            OutputError: If the file cannot be written.
-        """
-        atomic_write_text(path, json.dumps(self.to_json(), indent=2) + "\n")
-
-    @classmethod
-    def read(cls, path: Path) -> MergeRecipe:
-        """Read it from a file.
-
-        Raises:
-            ConfigError: If the file is missing, no JSON, or no recipe of this release.
-        """
-        try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise ConfigError(f"Cannot read the recipe {path}: {error.strerror}.") from error
-        except KeyError as error:
-            raise ConfigError(f"{path} is no recipe of a merge: it has no {error}.") from error
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{path} is no recipe of a merge: {error}") from error

@@ -148,7 +148,7 @@ def plan_merge(
         ValueError: If the method is unknown or does not take these models or parameters.
         CheckpointError: If the models do not fit together.
     """
-    rule_class = _method(method)
+    rule_class = method_named(method)
     _check_base(method, base)
     bound = bind(method, rule_class, len(models), parameters or {})
     inputs = tuple(models) if base is None else (base, *models)
@@ -159,7 +159,12 @@ def plan_merge(
     return MergePlan(method, bound, tuple(models), base, donor, targets, seed)
 
 
-def _method(name: str) -> type[MergeMethod]:
+def method_named(name: str) -> type[MergeMethod]:
+    """A row of `METHODS`.
+
+    Raises:
+        ValueError: If there is none of that name, with the one that may have been meant.
+    """
     if name in METHODS:
         return METHODS[name]
     import difflib

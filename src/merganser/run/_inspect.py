@@ -9,9 +9,9 @@ from typing import Any
 
 from merganser._errors import MerganserError, RunError
 from merganser.evaluation import Interval, difference_interval
-from merganser.merging import materialise, read_recipe
+from merganser.merging import materialise, read_combination
 from merganser.run._directory import RunDirectory
-from merganser.weights import Checkpoint, atomic_directory, open_checkpoint, save
+from merganser.weights import Checkpoint, open_checkpoint, save
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +154,11 @@ def export(run: str | Path, out: str | Path, *, recipe: str | None = None) -> Ch
         raise RunError(f"{run} is not finished, so it has no winner yet. Go on: merganser runs resume {run}")
     digest = _member(directory, outcome["winner"] if recipe is None else recipe)
     recipe_path = directory.recipe_path(digest)
-    if recipe_path.is_file():
-        seeds = [directory.parent(entry).checkpoint for entry in meta["parents"]]
-        checkpoint = materialise(read_recipe(recipe_path), seeds)
-    else:
-        checkpoint = open_checkpoint(directory.tensors_path(digest))
-    with atomic_directory(out) as folder:
-        save(checkpoint, folder / "model", config=meta["parents"][0]["config"])
-        for file in (folder / "model").iterdir():
-            file.rename(folder / file.name)
-        (folder / "model").rmdir()
-        if recipe_path.is_file():
-            (folder / "recipe.json").write_bytes(recipe_path.read_bytes())
-    return open_checkpoint(out)
+    config = meta["parents"][0]["config"]
+    if not recipe_path.is_file():
+        return save(open_checkpoint(directory.tensors_path(digest)), out, config=config)
+    seeds = [directory.parent(entry).checkpoint for entry in meta["parents"]]
+    return materialise(read_combination(recipe_path), seeds, out=out)
 
 
 def _member(directory: RunDirectory, beginning: str) -> str:

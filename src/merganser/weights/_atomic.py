@@ -6,6 +6,7 @@ hidden name that ends in ``.tmp``. A killed process can leave one behind; it is 
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -126,7 +127,11 @@ class PendingFile:
         """Claim the room on the disk at once, where the system can: a full disk shows now and not hours later."""
         if size and hasattr(os, "posix_fallocate"):
             self._file.flush()
-            os.posix_fallocate(self._file.fileno(), 0, size)
+            try:
+                os.posix_fallocate(self._file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot
+                    raise
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Write bytes at a place of their own, from any thread; leaves the place of `write` alone."""

@@ -49,7 +49,10 @@ class PartialFolder:
 
     def __init__(self, path: Path, identity: str, *, overwrite: bool = False) -> None:
         self._path, self._identity, self._overwrite = path, identity, overwrite
-        self.folder = path.with_name(f".{path.name[:200]}.partial")
+        beginning = path.name.encode(errors="replace")[:200].decode(
+            errors="ignore"
+        )  # names may have 255 bytes
+        self.folder = path.with_name(f".{beginning}.partial")
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
@@ -57,18 +60,17 @@ class PartialFolder:
         with output_errors(self._path):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
-            same = self._is_same()
-            self._clear(everything=not same)
-            if not same:
-                atomic_write_text(self.folder / _IDENTITY, self._identity)
+            try:
+                self._prepare()
+            except BaseException:
+                self._release()
+                raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._release()
 
     def publish(self) -> None:
         """Give the folder its name.
@@ -83,6 +85,12 @@ class PartialFolder:
     def discard(self) -> None:
         """Remove what there is: nothing of it will be of use."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _prepare(self) -> None:
+        same = self._is_same()
+        self._clear(everything=not same)
+        if not same:
+            atomic_write_text(self.folder / _IDENTITY, self._identity)
 
     def _is_same(self) -> bool:
         with suppress(OSError, UnicodeDecodeError):
@@ -103,9 +111,14 @@ class PartialFolder:
             return descriptor
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except OSError:
             os.close(descriptor)
             raise OutputError(
                 f"{self._path} is being written by another process. Wait for it, or choose another path."
-            ) from error
+            ) from None  # with a cause, it would pass for a failure to write
         return descriptor
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

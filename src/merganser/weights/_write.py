@@ -117,7 +117,7 @@ class ShardWriter:
 
         Raises:
             ValueError: If the bytes reach beyond the tensor, or the writer verifies, which needs bytes in order.
-            OutputError: If they cannot be written; nothing is left behind then.
+            OutputError: If they cannot be written; nothing is left behind once the writer is left or aborted.
         """
         if self._hashes is not None:
             raise ValueError("A writer that verifies needs the bytes in order: use `write`, or verify=False.")
@@ -128,7 +128,7 @@ class ShardWriter:
                 f"Bytes [{offset}, {offset + len(view)}) of {name!r} do not belong into {self.path}"
                 + (", which is closed." if self._done else ".")
             )
-        with self._failing():
+        with output_errors(self.path, self._needed):  # not aborted here: other threads may be writing
             self._file.write_at(place.begin + offset, view)
         with self._lock:
             self._scattered += len(view)

@@ -49,7 +49,9 @@ def rowwise(rule, values, base, **parameters):
         return values[0]
     stacked = [array.reshape(-1, columns) for array in values]
     origin = [None] * len(stacked[0]) if base is None else base.reshape(-1, columns)
-    rows = [rule(list(rows), b, **parameters) for rows, b in zip(zip(*stacked, strict=True), origin, strict=True)]
+    rows = [
+        rule(list(rows), b, **parameters) for rows, b in zip(zip(*stacked, strict=True), origin, strict=True)
+    ]
     return np.array(rows).reshape(values[0].shape)
 
 
@@ -248,7 +250,9 @@ def dare_linear(values, base, *, weight, density, normalize, rescale, lambda_, m
 
 @tensorwise
 def dare_ties(values, base, *, weight, density, normalize, rescale, lambda_, masks):
-    return base + lambda_ * elected(thinned(values, base, masks, density, rescale), weight, normalize=normalize)
+    return base + lambda_ * elected(
+        thinned(values, base, masks, density, rescale), weight, normalize=normalize
+    )
 
 
 def ranks(row):

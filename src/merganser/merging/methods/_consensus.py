@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 
+from merganser.merging.methods._fractions import common_factor, scale_
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -51,7 +53,7 @@ def elected_sum(
         >>> elected_sum(torch.tensor([[2.0, 1.0], [-1.0, 3.0]]), [1.0, 1.0], normalize=True)
         tensor([2., 2.])
     """
-    common, relative = _common_factor(weights)
+    common, relative = common_factor(weights)
     if weighted_vote:
         for delta, weight in zip(deltas, relative, strict=True):
             if weight != 1.0:
@@ -69,11 +71,10 @@ def elected_sum(
             divisor = counted.mul_(weight) if divisor is None else divisor.add_(counted, alpha=weight)
     assert mixed is not None
     if divisor is not None:
-        # the sum is zero too where nothing took part, so any divisor will do there
-        mixed.div_(divisor.add_(divisor.abs().lt_(_TINY)))
+        # where nothing took part the sum is zero too; where weights cancel, it is left undivided
+        mixed.div_(divisor.add_(divisor.abs().lt_(_TINY), alpha=1 / common))
         common = 1.0
-    mixed.mul_(sign)
-    return mixed if common == 1.0 else mixed.mul_(common)
+    return scale_(mixed.mul_(sign), common)
 
 
 def plain_sum(
@@ -83,15 +84,8 @@ def plain_sum(
     divisor = sum(weights) if normalize else 1.0
     if abs(divisor) < _NO_WEIGHT:
         divisor = 1.0
-    total = deltas[0].mul_(weights[0] / divisor)
-    for delta, weight in zip(deltas[1:], weights[1:], strict=True):
-        total.add_(delta, alpha=weight / divisor)
-    return total
-
-
-def _common_factor(weights: Sequence[float]) -> tuple[float, Sequence[float]]:
-    """Equal weights taken out, so that they cost one multiplication instead of one for each model."""
-    first = weights[0]
-    if first > 0 and all(weight == first for weight in weights):
-        return first, [1.0] * len(weights)
-    return 1.0, weights
+    common, relative = common_factor([weight / divisor for weight in weights])
+    total = deltas[0] if relative[0] == 1.0 else deltas[0].mul_(relative[0])
+    for delta, weight in zip(deltas[1:], relative[1:], strict=True):
+        total.add_(delta, alpha=weight)
+    return scale_(total, common)

@@ -21,7 +21,7 @@ import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from jaxtyping import Float
 
@@ -78,6 +78,7 @@ class Part:
         begin: First element, counted within the tensor, row-major.
         columns: Length of the tensor's rows. A part holds whole rows if the method asked for them.
         noise: Random numbers for these elements.
+        tensor: Name of the tensor.
     """
 
     values: Float[Tensor, "models elements"]
@@ -85,8 +86,10 @@ class Part:
     begin: int
     columns: int
     noise: Noise
+    tensor: str
 
 
+@runtime_checkable
 class Scan(Protocol):
     """A pass over everything in the method's scope; can be made as often as needed.
 
@@ -167,7 +170,7 @@ class Parameter:
 
     name: str
     help: str
-    kind: Literal["number", "numbers", "flag", "word"]
+    kind: Literal["number", "numbers", "count", "flag", "word"]
     default: Any
     low: float | None
     high: float | None
@@ -226,7 +229,7 @@ def bind(name: str, method: type[MergeMethod], models: int, values: Mapping[str,
 
 
 def _kind(annotation: str) -> Any:
-    return {"PerModel": "numbers", "float": "number", "int": "number", "bool": "flag"}.get(annotation, "word")
+    return {"PerModel": "numbers", "float": "number", "int": "count", "bool": "flag"}.get(annotation, "word")
 
 
 def _listed(known: Mapping[str, Parameter]) -> str:
@@ -245,6 +248,11 @@ def _checked(method: str, p: Parameter, value: Any, models: int) -> Any:
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"{where} must be one of {', '.join(p.choices)}, but is {value!r}.{hint}")
         return value
+    if p.kind == "count":
+        number = _number(where, p, value)
+        if number != int(number):
+            raise ValueError(f"{where} must be a whole number, but is {value!r}.")
+        return int(number)
     if p.kind == "number":
         return _number(where, p, value)
     listed = value if isinstance(value, Sequence) and not isinstance(value, str) else [value] * models

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _SINGULAR = 1e-6
 
 
-def stock_weights(span: Span) -> Float[np.ndarray, "*rows models"]:
+def stock_weights(span: Span) -> Float[np.ndarray, "... models"]:
     """Coefficient of each task vector, $t / n$; 0 where $t$ has no value. Zero task vectors have cosine 0 with all."""
     n = len(span.basis)
     cosines = [np.nan_to_num(np.cos(span.angle(a, b))) for a, b in combinations(span.basis, 2)]

@@ -38,8 +38,10 @@ def row_dots(
     """Inner products, row by row."""
     if a.shape[1] <= _SHORT:
         a, b = a.double(), b.double()
-    dots = np.vecdot(a.numpy(), b.numpy()) if a.device.type == "cpu" else (a * b).sum(dim=1).cpu().numpy()
-    return dots.astype(np.float64)
+    if a.device.type != "cpu":
+        return (a * b).sum(dim=1).cpu().numpy().astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.vecdot(a.numpy(), b.numpy()).astype(np.float64)
 
 
 def _runs(vector: Float[Tensor, " elements"]) -> list[Float[Tensor, "rows columns"]]:

@@ -86,7 +86,9 @@ class Sce(MergeMethod):
 
         energies = np.concatenate(list(scan(energy))).sum(axis=0)
         total = energies.sum()
-        weights = energies / total if 0 < total < math.inf else np.full(scan.models, 1 / scan.models)
+        if not math.isfinite(total):
+            raise ValueError("A model holds NaN or infinite numbers, or some too large to be squared.")
+        weights = energies / total if total > 0 else np.full(scan.models, 1 / scan.models)
         return Selection(threshold, tuple(weights.tolist()))
 
     def combine(self, part: Part, stats: Selection) -> Float[Tensor, " elements"]:

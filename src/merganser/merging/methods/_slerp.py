@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _PARALLEL, _OPPOSITE = 1e-6, 1e-3
 
 
-def arc_weights(angle: Float[np.ndarray, "*rows"], t: float) -> Float[np.ndarray, "*rows 2"]:
+def arc_weights(angle: Float[np.ndarray, "..."], t: float) -> Float[np.ndarray, "... 2"]:
     r"""Weights $(\sin((1-t)\Omega), \sin(t\Omega)) / \sin\Omega$, or $(1-t, t)$ where there is no arc.
 
     Args:
@@ -127,5 +127,5 @@ class NuSlerp(MergeMethod):
         return self.weight[1] / total if total > 0 else 0.5
 
 
-def _weights(span: Span, t: float) -> Float[np.ndarray, "*rows 2"]:
+def _weights(span: Span, t: float) -> Float[np.ndarray, "... 2"]:
     return arc_weights(span.angle(*span.basis), t)

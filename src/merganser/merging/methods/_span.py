@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from merganser.merging.methods._fractions import common_factor, scale_
 from merganser.merging.methods._method import Part, Scan
 from merganser.merging.methods._runs import row_dots, run_dots
 
@@ -42,7 +43,7 @@ class Span:
         True
     """
 
-    def __init__(self, gram: Float[np.ndarray, "*rows models models"]) -> None:
+    def __init__(self, gram: Float[np.ndarray, "... models models"]) -> None:
         self.gram = gram
 
     @property
@@ -51,26 +52,26 @@ class Span:
         return np.eye(self.gram.shape[-1])
 
     @property
-    def norm_of_basis(self) -> Float[np.ndarray, "*rows models"]:
+    def norm_of_basis(self) -> Float[np.ndarray, "... models"]:
         """Lengths of the basis vectors."""
         return np.sqrt(np.maximum(np.diagonal(self.gram, axis1=-2, axis2=-1), 0.0))
 
-    def norm(self, a: Float[np.ndarray, "*rows models"]) -> Float[np.ndarray, "*rows"]:
+    def norm(self, a: Float[np.ndarray, "... models"]) -> Float[np.ndarray, "..."]:
         """Length."""
-        return np.sqrt(np.maximum(np.einsum("...i,...ij,...j->...", a, self.gram, a), 0.0))
+        return np.asarray(np.sqrt(np.maximum(np.einsum("...i,...ij,...j->...", a, self.gram, a), 0.0)))
 
-    def unit(self, a: Float[np.ndarray, "*rows models"]) -> Float[np.ndarray, "*rows models"]:
+    def unit(self, a: Float[np.ndarray, "... models"]) -> Float[np.ndarray, "... models"]:
         """The vector at length 1; zero stays zero."""
         length = self.norm(a)[..., None]
         return a / np.where(length > 0, length, 1.0)
 
     def angle(
-        self, a: Float[np.ndarray, "*rows models"], b: Float[np.ndarray, "*rows models"]
-    ) -> Float[np.ndarray, "*rows"]:
+        self, a: Float[np.ndarray, "... models"], b: Float[np.ndarray, "... models"]
+    ) -> Float[np.ndarray, "..."]:
         """Angle in radians, in [0, π]; NaN where one of the two is zero."""
         u, v = self.unit(a), self.unit(b)
         angle = 2 * np.arctan2(self.norm(u - v), self.norm(u + v))
-        return np.where((self.norm(a) > 0) & (self.norm(b) > 0), angle, np.nan)
+        return np.asarray(np.where((self.norm(a) > 0) & (self.norm(b) > 0), angle, np.nan))
 
 
 def gram(scan: Scan) -> Float[np.ndarray, "models models"]:
@@ -80,7 +81,10 @@ def gram(scan: Scan) -> Float[np.ndarray, "models models"]:
         vectors = _vectors(part)
         return np.stack([run_dots(a, b) for a, b in combinations_with_replacement(vectors, 2)], axis=1)
 
-    return _symmetric(np.concatenate(list(scan(measure))).sum(axis=0), scan.models)
+    pairs = np.concatenate(list(scan(measure))).sum(axis=0)
+    if not np.isfinite(pairs).all():
+        raise ValueError("A model holds NaN or infinite numbers, or some too large to be squared.")
+    return _symmetric(pairs, scan.models)
 
 
 def row_grams(part: Part) -> Float[np.ndarray, "rows models models"]:
@@ -112,8 +116,9 @@ def weighted_rows(part: Part, weights: Float[np.ndarray, "rows models"]) -> Floa
 def _add_up_(
     vectors: Sequence[Float[Tensor, " elements"]], weights: Sequence[float]
 ) -> Float[Tensor, " elements"]:
-    terms = [(vector, weight) for vector, weight in zip(vectors, weights, strict=True) if weight != 0.0]
-    for vector, weight in zip(vectors, weights, strict=True):
+    common, relative = common_factor(weights)
+    terms = [(vector, weight) for vector, weight in zip(vectors, relative, strict=True) if weight != 0.0]
+    for vector, weight in zip(vectors, relative, strict=True):
         if weight == 0.0:
             _refuse_faults(vector)
     if not terms:
@@ -123,7 +128,7 @@ def _add_up_(
         total.mul_(first)
     for vector, weight in terms[1:]:
         total.add_(vector, alpha=weight)
-    return total
+    return scale_(total, common)
 
 
 def _refuse_faults(vector: Float[Tensor, " elements"]) -> None:
@@ -138,9 +143,7 @@ def _vectors(part: Part) -> Float[Tensor, "models elements"]:
     return part.values
 
 
-def _symmetric(
-    pairs: Float[np.ndarray, "*rows pairs"], models: int
-) -> Float[np.ndarray, "*rows models models"]:
+def _symmetric(pairs: Float[np.ndarray, "... pairs"], models: int) -> Float[np.ndarray, "... models models"]:
     rows, columns = np.triu_indices(models)
     full = np.empty((*pairs.shape[:-1], models, models))
     full[..., rows, columns] = pairs

@@ -122,7 +122,7 @@ class Karcher(MergeMethod):
         laws=frozenset({"idempotent", "symmetric", "endpoints"}),
     )
     weight: PerModel = parameter("weight of each model", 1.0, low=0.0)
-    max_iter: int = parameter("most steps", 100, low=1)
+    max_iter: int = parameter("most steps", 100, low=1.0)
     tol: float = parameter("step in radians below which the mean stands still", 1e-9, low=0.0)
 
     def __post_init__(self) -> None:
@@ -137,7 +137,7 @@ class Karcher(MergeMethod):
     def prepare(self, scan: Scan) -> Coefficients:
         """Coefficients of the mean."""
         weights = np.array(self.weight) / sum(self.weight)
-        return karcher_mean(Span(gram(scan)), weights, max_iter=int(self.max_iter), tol=self.tol)
+        return karcher_mean(Span(gram(scan)), weights, max_iter=self.max_iter, tol=self.tol)
 
     def combine(self, part: Part, stats: Coefficients) -> Float[Tensor, " elements"]:
         """Add up."""

@@ -7,20 +7,26 @@ and in float64 for double-precision ones.
 | form | for | here |
 | --- | --- | --- |
 | one flat vector | small models, written into a live network child after child | [`combine_flat`][] |
-| a checkpoint in memory | everything that fits | [`materialise`][] |
+| a plan of the streaming executor | everything | [`plan_combination`][] |
 | flat values with a donor's names | genomes that are vectors | [`checkpoint_of`][] |
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 from jaxtyping import Float
 
 from merganser.merging._combination import Combination
-from merganser.weights import Checkpoint, check_aligned, flat_read
+from merganser.merging._plan import MergePlan, Target
+from merganser.merging.methods import MergeMethod, Part, Rule
+from merganser.weights import DTYPES, Aligned, Checkpoint, check_aligned
+
+if TYPE_CHECKING:
+    import torch
 
 
 def combine_flat(
@@ -59,12 +65,8 @@ def combine_flat(
     return child
 
 
-def materialise(combination: Combination, seeds: Sequence[Checkpoint]) -> Checkpoint:
-    """The model a combination describes, in memory; dtypes, buffers and configuration are the first seed's.
-
-    Args:
-        combination: What to build.
-        seeds: The seed checkpoints, in any order: they are known by their digests.
+def plan_combination(combination: Combination, seeds: Sequence[Checkpoint]) -> MergePlan:
+    """A combination as a plan of the streaming executor.
 
     Raises:
         ValueError: If a seed that the recipe names is missing, or they do not align.
@@ -77,13 +79,34 @@ def materialise(combination: Combination, seeds: Sequence[Checkpoint]) -> Checkp
             "Was it made for others?"
         )
     donor = checkpoints[0]
-    tensors: dict[str, Any] = {name: donor.read(name) for name in donor.buffers}
-    for name, span in layout.spans().items():
-        dtype = np.float64 if donor.spec(name).dtype == "F64" else np.float32
-        values = np.stack([flat_read(c, *span, dtype=dtype) for c in checkpoints])
-        child = combine_flat(combination, values, *span)
-        tensors[name] = stored_as(child.reshape(donor.spec(name).shape), donor, name)
-    return Checkpoint.from_tensors(tensors, config=donor.config, copy=False)
+    merged = [
+        Target(donor.spec(n), Aligned(tuple((c, n) for c in checkpoints)), is_merged=True)
+        for n in layout.names
+    ]
+    copied = [Target(donor.spec(n), Aligned(((donor, n),)), is_merged=False) for n in donor.buffers]
+    starts = {name: begin for name, (begin, _) in layout.spans().items()}
+    method = _Combine(combination, starts)
+    return MergePlan("combination", method, checkpoints, None, donor, (*merged, *copied))
+
+
+@final
+@dataclass(frozen=True)
+class _Combine(MergeMethod):
+    """A combination in the place of a merge method."""
+
+    rule: ClassVar[Rule] = Rule(
+        "a linear combination of seeds, segment by segment", "", base="refused", space="weights"
+    )
+    combination: Combination
+    starts: Mapping[str, int]
+
+    def combine(self, part: Part, stats: Any) -> torch.Tensor:  # noqa: ARG002
+        """Add up the segments that this part touches."""
+        import torch
+
+        begin, values = self.starts[part.tensor] + part.begin, part.values.cpu().numpy()
+        flat = combine_flat(self.combination, values, begin, begin + values.shape[1])
+        return torch.from_numpy(flat).to(part.values.device)
 
 
 def checkpoint_of(flat: Float[np.ndarray, " positions"], donor: Checkpoint) -> Checkpoint:
@@ -100,11 +123,12 @@ def checkpoint_of(flat: Float[np.ndarray, " positions"], donor: Checkpoint) -> C
 
 def stored_as(values: Float[np.ndarray, "*shape"], donor: Checkpoint, name: str) -> Any:
     """Values in the element type in which the donor stores this tensor, rounded once."""
-    if donor.array(name).dtype == values.dtype and donor.spec(name).dtype in ("F32", "F64"):
+    wanted = DTYPES[donor.spec(name).dtype].library
+    if values.dtype.name == wanted:
         return values
     import torch
 
-    return torch.tensor(values).to(donor.read(name).dtype)
+    return torch.tensor(values).to(getattr(torch, wanted))
 
 
 def _in_order(combination: Combination, seeds: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:

@@ -1,4 +1,4 @@
-"""Rebuild a merged model from its recipe, and compare every byte with what is there; nothing is written."""
+"""From a recipe back to the model: build it again, or compare it with what is there, byte by byte."""
 
 from __future__ import annotations
 
@@ -8,11 +8,66 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from merganser._errors import CheckpointError, ConfigError
+from merganser.merging._combination import Combination
+from merganser.merging._combine import plan_combination
 from merganser.merging._execute import Engine, Progress
-from merganser.merging._merge import Model, default_workers, open_models
-from merganser.merging._merge_recipe import RECIPE_NAME, MergeRecipe
-from merganser.merging._plan import plan_merge
+from merganser.merging._merge import Model, open_models
+from merganser.merging._merge_recipe import MergeRecipe
+from merganser.merging._plan import MergePlan, plan_merge
+from merganser.merging._recipe import RECIPE_NAME, Recipe, read_recipe
+from merganser.merging._write import default_workers, merged_config, write_merge
 from merganser.weights import Checkpoint, Execution, open_checkpoint
+
+
+def materialise(
+    recipe: Recipe,
+    models: Sequence[Model] = (),
+    *,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Checkpoint:
+    """The model that a recipe describes.
+
+    Args:
+        recipe: What to build.
+        models: The seeds of a combination, in any order, since they are known by their digests; or the models of a
+            merge, the base first, by default from where they were. Element types, buffers and configuration of a
+            combination are its first seed's.
+        out: Folder (or ``.safetensors`` file) to write, in one pass and bounded memory; None to keep it in memory.
+        workers: Threads; by default one for each processor.
+        overwrite: Whether `out` may be replaced.
+        progress: Called now and then with how far it is.
+
+    Raises:
+        ValueError: If a seed that the recipe names is missing, or they do not align.
+        ConfigError: If a model is not the one that the recipe names.
+        CheckpointError: If a model is damaged, or holds NaN or infinite numbers.
+        OutputError: If `out` exists and may not be replaced, or cannot be written.
+    """
+    plan = plan_recipe(recipe, models)
+    engine = Engine(plan, Execution(workers or default_workers()), progress)
+    if out is not None:
+        return write_merge(engine, recipe, Path(out), overwrite=overwrite)
+    return engine.in_memory(merged_config(plan))
+
+
+def plan_recipe(recipe: Recipe, models: Sequence[Model] = ()) -> MergePlan:
+    """The plan that a recipe stands for; arguments and errors as those of `materialise`."""
+    if isinstance(recipe, Combination):
+        return plan_combination(recipe, open_models(models, None, None)[0])
+    opened = _ingredients(recipe, models)
+    base, others = (None, opened) if recipe.base is None else (opened[0], opened[1:])
+    return plan_merge(
+        others,
+        recipe.method,
+        base=base,
+        donor=opened[recipe.donor],
+        dtype=recipe.dtype,
+        seed=recipe.seed,
+        parameters=recipe.parameters,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +107,12 @@ def verify(
 
     Raises:
         ConfigError: If there is no recipe, or a model is not the one it names.
+        ValueError: If a seed that the recipe names is missing.
         CheckpointError: If a model cannot be read.
     """
-    folder = Path(path)
-    recipe = MergeRecipe.read(folder / RECIPE_NAME)
+    folder = Path(path).expanduser()
+    plan = plan_recipe(read_recipe(folder / RECIPE_NAME), models)
     there = open_checkpoint(folder)
-    opened = _ingredients(recipe, models)
-    base, others = (None, opened) if recipe.base is None else (opened[0], opened[1:])
-    plan = plan_merge(
-        others,
-        recipe.method,
-        base=base,
-        donor=opened[recipe.donor],
-        dtype=recipe.dtype,
-        seed=recipe.seed,
-        parameters=recipe.parameters,
-    )
     sink = _Comparison(there)
     targets = [t for t in plan.targets if t.spec.name in there and there.spec(t.spec.name) == t.spec]
     Engine(plan, Execution(workers or default_workers(), device=device), progress).run(targets, sink)

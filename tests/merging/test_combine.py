@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merganser.merging import Combination, checkpoint_of, combine_flat, materialise
+from merganser import CheckpointError
+from merganser.merging import Combination, checkpoint_of, combine_flat, materialise, read_recipe, verify
 from merganser.weights import Checkpoint, flat_read
 
 
@@ -128,3 +129,25 @@ def test_parents_are_not_changed():
     child = materialise(Combination(digests, [0, seeds[0].layout.size], [[0.5, 0.5]]), seeds)
     child.read("0.weight").fill_(7.0)
     assert all(flat_read(s).max() < 7 for s in seeds)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_written_is_what_is_kept_in_memory_and_carries_its_recipe(tmp_path, workers):
+    seeds = [checkpoint(k, torch.bfloat16) for k in range(3)]
+    digests, size = tuple(s.digest for s in seeds), seeds[0].layout.size
+    c = Combination(digests, [0, 3, 14, size], [[0.5, 0.5, 0.0], [0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])
+    written = materialise(c, seeds, out=tmp_path / "child", workers=workers)
+    assert written.digest == materialise(c, seeds).digest
+    assert dict(written.config) == {"seed": 0}
+    assert read_recipe(tmp_path / "child" / "recipe.json") == c
+    assert verify(tmp_path / "child", seeds).is_same
+    with pytest.raises(ValueError, match="needs the seed"):
+        verify(tmp_path / "child")
+
+
+def test_a_seed_that_holds_no_numbers_is_named():
+    seeds = [checkpoint(k) for k in range(2)]
+    seeds.append(checkpoint(2, **{"0.bias": torch.tensor([0.0, float("nan"), 0.0, 0.0])}))
+    c = Combination(tuple(s.digest for s in seeds), [0, seeds[0].layout.size], [[0.2, 0.3, 0.5]])
+    with pytest.raises(CheckpointError, match=r"'0.bias' .* NaN, at element 1"):
+        materialise(c, seeds)

@@ -1,0 +1,167 @@
+"""Writing what a plan makes: shard by shard into a hidden folder, which gets its name when everything is there.
+
+Stopped or killed, the same merge goes on after the last whole shard; a shard in the making is made again.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from merganser._errors import CheckpointError
+from merganser.merging._execute import Engine
+from merganser.merging._plan import MergePlan
+from merganser.merging._recipe import RECIPE_NAME, Recipe, write_recipe
+from merganser.weights import (
+    DTYPES,
+    Checkpoint,
+    PartialFolder,
+    ShardWriter,
+    TensorSpec,
+    atomic_write_bytes,
+    file_metadata,
+    open_checkpoint,
+    refuse_foreign,
+    shard_files,
+    write_config,
+    write_index,
+)
+
+SHARD_BYTES = 5_000_000_000
+
+_COPIED = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+)
+"""Files beside the weights that a model needs, and that the donor's are taken of."""
+
+
+def write_merge(
+    engine: Engine,
+    recipe: Recipe,
+    out: Path,
+    *,
+    shard_size: int | None = SHARD_BYTES,
+    overwrite: bool = False,
+) -> Checkpoint:
+    """Carry out a merge to disk, or go on with one that was interrupted.
+
+    Raises:
+        CheckpointError: If a model is damaged; what was written so far is removed.
+        OutputError: If `out` exists and may not be replaced, or cannot be written; what was written stays, for the
+            next attempt.
+    """
+    place, plan = out.expanduser().absolute(), engine.plan
+    specs = [target.spec for target in plan.targets]
+    written = {spec.name for spec in specs}  # a name that the donor ties may be written apart
+    metadata = {key: value for key, value in file_metadata(plan.donor).items() if key not in written}
+    if place.suffix == ".safetensors":
+        [ordered] = shard_files(specs, None).values()
+        with ShardWriter(place, ordered, metadata=metadata, overwrite=overwrite, reserve=True) as writer:
+            engine.run(plan.targets, writer)
+        return open_checkpoint(place)
+    refuse_foreign(place, overwrite=overwrite)
+    files = shard_files(specs, shard_size)
+    with PartialFolder(place, _identity(recipe, plan, files), overwrite=overwrite) as partial:
+        try:
+            _copy_companions(plan.donor, partial.folder)
+            _write_shards(engine, partial.folder, files, metadata)
+            write_index(partial.folder, files)
+            write_config(partial.folder, merged_config(plan))
+            write_recipe(recipe, partial.folder / RECIPE_NAME)
+        except (CheckpointError, ValueError):
+            partial.discard()
+            raise
+        partial.publish()
+    return open_checkpoint(place)
+
+
+def merged_config(plan: MergePlan) -> dict[str, Any]:
+    """The donor's configuration, true to what is written: element type, and whether the head is tied."""
+    config = copy.deepcopy(dict(plan.donor.config))
+    parts = [config, *(part for key, part in config.items() if _is_part(key, part))]
+    types = {target.spec.dtype for target in plan.targets if target.is_merged}
+    if len(types) == 1:
+        name = DTYPES[types.pop()].library
+        for part in parts:
+            part.update({key: name for key in ("dtype", "torch_dtype") if key in part})
+    if config and any(target.spec.name not in plan.donor for target in plan.targets):
+        for part in parts:
+            if part is config or "tie_word_embeddings" in part:
+                part["tie_word_embeddings"] = False
+    return config
+
+
+def _is_part(key: str, value: Any) -> bool:
+    """Whether a setting is the configuration of a part, such as the text model of one that sees too."""
+    return key.endswith("_config") and isinstance(value, dict)
+
+
+def default_workers() -> int:
+    """One worker for each processor that this process may use, up to eight."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, 8)
+
+
+def _write_shards(
+    engine: Engine, folder: Path, files: Mapping[str, Sequence[TensorSpec]], metadata: Mapping[str, str]
+) -> None:
+    targets = {target.spec.name: target for target in engine.plan.targets}
+    for file, specs in files.items():
+        here = [targets[spec.name] for spec in specs]
+        if (folder / file).exists():
+            engine.skip(here)
+            continue
+        with ShardWriter(folder / file, specs, metadata=metadata, reserve=True) as writer:
+            engine.run(here, writer)
+
+
+def _identity(recipe: Recipe, plan: MergePlan, files: Mapping[str, Sequence[TensorSpec]]) -> str:
+    """Everything that the shards depend on; input files by their state, which also a subtle change gives away.
+
+    Models in memory have no such state, and to hash them may take longer than to merge them: a merge with one of them
+    is never gone on with.
+    """
+    stamps = [c.tensors.stamps for c in plan.inputs]
+    return json.dumps(
+        {
+            "recipe": recipe.to_json(),
+            "inputs": [[str(part) for part in stamp] for model in stamps for stamp in model],
+            "once": None if all(stamps) else secrets.token_hex(8),
+            "files": {file: [spec.name for spec in specs] for file, specs in files.items()},
+        },
+        sort_keys=True,
+    )
+
+
+def _copy_companions(donor: Checkpoint, folder: Path) -> None:
+    if donor.home is None:
+        return
+    for name in _COPIED:
+        file = donor.home / name
+        if not file.is_file():
+            continue
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{file} cannot be read: {error.strerror or error}.") from error
+        atomic_write_bytes(folder / name, content)
