@@ -59,3 +59,10 @@ def test_links_between_pages_lead_somewhere(page):
     for target in LINK.findall(page.read_text()):
         if not target.startswith(("http://", "https://", "mailto:")):
             assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_every_merge_method_is_in_the_table_of_the_docs():
+    from merganser.merging import METHODS
+
+    rows = re.findall(r"^\| (`[^|]+) \|", (ROOT / "docs" / "merging.md").read_text(), re.MULTILINE)
+    assert set(METHODS) <= {name for row in rows for name in re.findall(r"`(\w+)`", row)}

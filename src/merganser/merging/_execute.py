@@ -14,6 +14,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from merganser._errors import CheckpointError
@@ -95,9 +96,8 @@ class Engine:
         with single_threaded():
             self._measure_model()
             units = sorted(self._units(targets), key=lambda unit: unit.begin - unit.end)
-            for unit, _ in zip(
-                units, self.execution.map(lambda unit: self._write(unit, sink), units), strict=True
-            ):
+            written = self.execution.map(lambda unit: self._write(unit, sink), _foreseen(units))
+            for unit, _ in zip(units, written, strict=True):
                 self._advance(_share(self._cost(unit.target), unit), "merging")
 
     def in_memory(self, config: Mapping[str, Any]) -> Checkpoint:
@@ -273,6 +273,14 @@ class _ModelScan:
 def _share(whole: int, unit: _Unit) -> int:
     """A unit's part of what its target costs; those of all units add up to the whole."""
     return whole * unit.end // unit.target.spec.numel - whole * unit.begin // unit.target.spec.numel
+
+
+def _foreseen(units: Sequence[_Unit]) -> Iterator[_Unit]:
+    """Units, each asked for while the disk begins to read the one after it."""
+    for unit, following in zip_longest(units, units[1:]):
+        if following is not None:
+            following.target.sources.will_need(following.begin, following.end)
+        yield unit
 
 
 def _with_starts(units: Iterable[_Unit], stride: int) -> Iterator[tuple[_Unit, int]]:

@@ -25,7 +25,7 @@ Reading:
 Streaming:
     Aligned, Block: One tensor of several checkpoints, walked side by side in blocks that fit the cache.
     Execution, Buffers, single_threaded: With how many threads, on which device, into which memory.
-    DEFAULT_CHUNK, REDUCTION: Elements of a block; of the runs over which partial sums are taken.
+    DEFAULT_CHUNK, REDUCTION, row_run: Elements of a block; of the runs over which partial sums are taken.
 
 Writing:
     save: A whole checkpoint, atomically, tensor by tensor.
@@ -67,6 +67,7 @@ from merganser.weights._stream import (
     Block,
     Buffers,
     Execution,
+    row_run,
     single_threaded,
 )
 from merganser.weights._write import ShardWriter
@@ -114,6 +115,7 @@ __all__ = [
     "plan_shards",
     "read_architecture",
     "refuse_foreign",
+    "row_run",
     "save",
     "shard_files",
     "single_threaded",

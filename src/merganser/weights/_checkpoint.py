@@ -21,6 +21,7 @@ from merganser.weights._order import Layer, flat_order, group_layers
 from merganser.weights._source import (
     Bytes,
     ComputingSource,
+    ForesightedSource,
     PartialSource,
     Reader,
     TensorSource,
@@ -231,6 +232,11 @@ class Checkpoint:
             out.copy_(stored[begin : begin + len(out)])
 
         return read
+
+    def will_need(self, name: str, begin: int, end: int) -> None:
+        """Say that elements [begin, end) of a tensor will be read soon, so that the disk can begin; returns at once."""
+        if isinstance(self.tensors, ForesightedSource):
+            self.tensors.will_need(name, begin, end)
 
     def chunks(self, name: str) -> Iterator[memoryview]:
         """A tensor's bytes in order, a few MiB at a time; each chunk is valid until the next."""

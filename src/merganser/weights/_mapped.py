@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from merganser.weights._source import CHUNK_BYTES, Bytes, FileStamp
 _NO_RESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 
+_AHEAD_BYTES = 1 << 28
+
+
 class MappedFile:
     """Ranges of a file's bytes, mapped or streamed.
 
@@ -31,6 +35,7 @@ class MappedFile:
     def __init__(self, path: Path, stamp: FileStamp) -> None:
         self.path = path
         self.stamp = stamp
+        self._map: mmap.mmap | None = None
         self._mapping: Bytes | None = None
 
     def mapped(self, begin: int, end: int) -> Bytes:
@@ -42,11 +47,20 @@ class MappedFile:
         if self._mapping is None:
             try:
                 with self._reopen() as file:
-                    self._mapping = np.frombuffer(_map_privately(file), np.uint8)
+                    self._map = _map_privately(file)
+                self._mapping = np.frombuffer(self._map, np.uint8)
             except OSError as error:
                 message = f"{self.path} cannot be mapped into memory: {error.strerror or error}."
                 raise CheckpointError(message) from error
         return self._mapping[begin:end]
+
+    def will_need(self, begin: int, end: int) -> None:
+        """Have the system begin to read the bytes [begin, end), a quarter of a GB at most, and not wait for them."""
+        self.mapped(begin, end)
+        if self._map is not None and hasattr(mmap, "MADV_WILLNEED"):
+            page = begin - begin % mmap.PAGESIZE
+            with suppress(OSError):  # advice that cannot be taken costs time, nothing else
+                self._map.madvise(mmap.MADV_WILLNEED, page, min(end, page + _AHEAD_BYTES) - page)
 
     def chunks(self, begin: int, end: int, name: str) -> Iterator[memoryview]:
         """The same bytes, read from the file: what was written into a mapped range does not show here.

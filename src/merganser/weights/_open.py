@@ -8,6 +8,7 @@ as any folder, or a base with adapters, each of which is a reference of its own.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -35,6 +36,8 @@ TORCH_NAME = "pytorch_model.bin"
 TORCH_INDEX_NAME = "pytorch_model.bin.index.json"
 SUFFIX = ".safetensors"
 ADAPTER_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
+
+_SHARD = re.compile(r".*-[0-9]+-of-(?P<count>[0-9]{1,9})\.safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,12 @@ def _open_folder_with_one(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} is an adapter, not a whole model. Name its base too: 'BASE+{path}'. "
             f"For the adapter's own tensors open {file}."
+        )
+    shard = _SHARD.fullmatch(file.name)
+    if shard is not None and int(shard["count"]) > 1:
+        raise CheckpointError(
+            f"{path} holds {file.name} alone, which is one of several: expected {INDEX_NAME} and the others beside it. "
+            "Was the download or the merge cut short?"
         )
     return _checkpoint(path, SafetensorsFile(file), _config(path))
 

@@ -106,6 +106,13 @@ class SafetensorsFile:
         extent = self._header.extents[name]
         return aligned(self._file.mapped(extent.begin, extent.end), extent.spec.itemsize)
 
+    def will_need(self, name: str, begin: int, end: int) -> None:
+        """Have the system begin to read the elements [begin, end) of a tensor."""
+        extent = self._header.extents[name]
+        itemsize = extent.spec.itemsize
+        if end > begin:
+            self._file.will_need(extent.begin + begin * itemsize, extent.begin + end * itemsize)
+
     def chunks(self, name: str) -> Iterator[memoryview]:
         """The bytes of a tensor, read from the file: what was written into a view does not show here.
 

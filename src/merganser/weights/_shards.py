@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from merganser._errors import CheckpointError
-from merganser.weights._source import Bytes, FileStamp, TensorSource
+from merganser.weights._source import Bytes, FileStamp, ForesightedSource, TensorSource
 from merganser.weights._spec import TensorSpec
 
 
@@ -57,6 +57,12 @@ class ShardedSource:
     def view(self, name: str) -> Bytes:
         """All bytes of a tensor, mapped."""
         return self._shards[name].view(name)
+
+    def will_need(self, name: str, begin: int, end: int) -> None:
+        """Have the system begin to read the elements [begin, end) of a tensor, if its file knows how."""
+        shard = self._shards[name]
+        if isinstance(shard, ForesightedSource):
+            shard.will_need(name, begin, end)
 
     def chunks(self, name: str) -> Iterator[memoryview]:
         """The bytes of a tensor, read from its file."""

@@ -75,6 +75,15 @@ class ComputingSource(TensorSource, Protocol):
         ...
 
 
+@runtime_checkable
+class ForesightedSource(TensorSource, Protocol):
+    """A source that can read from the disk while other things are done."""
+
+    def will_need(self, name: str, begin: int, end: int) -> None:
+        """Begin to read the elements [begin, end) of a tensor; returns at once."""
+        ...
+
+
 class MemorySource:
     """Tensors held in memory, under the same protocol as those in files."""
 

@@ -4,8 +4,9 @@ A tensor of $k$ checkpoints is walked in blocks of a few hundred thousand elemen
 cache. Every block is a matrix of $k$ rows, in float32 (float64 for double-precision tensors), in a buffer that
 the next block reuses: memory does not grow with the model. What consumes the blocks may overwrite them.
 
-Blocks begin at multiples of [`REDUCTION`][] elements, or of whole rows where rows matter, whatever their size:
-sums over a tensor that are taken over runs of that length first do not depend on how it was cut.
+Blocks begin at multiples of [`REDUCTION`][] elements, or of as many whole rows as hold that many where rows matter
+([`row_run`][]), whatever their size: sums over a tensor that are taken over runs of that length first do not depend on
+how it was cut.
 """
 
 from __future__ import annotations
@@ -36,6 +37,12 @@ _R = TypeVar("_R")
 
 DEFAULT_CHUNK = 1 << 18
 """Elements of a block: a megabyte a row in float32. A few rows stay in the cache, and calls cost little beside work."""
+
+
+def row_run(columns: int) -> int:
+    """Elements of the fewest whole rows that hold at least `REDUCTION`."""
+    columns = max(columns, 1)
+    return -(-REDUCTION // columns) * columns
 
 
 class Block(NamedTuple):
@@ -147,8 +154,13 @@ class Aligned:
 
     def step(self, chunk: int) -> int:
         """Elements from one block to the next."""
-        unit = max(1, self.columns) if self.whole_rows else REDUCTION
+        unit = row_run(self.columns) if self.whole_rows else REDUCTION
         return -(-chunk // unit) * unit
+
+    def will_need(self, begin: int, end: int) -> None:
+        """Have the disk begin to read the elements [begin, end) of all rows; returns at once."""
+        for checkpoint, name in self.sources:
+            checkpoint.will_need(name, begin, end)
 
     def blocks(
         self, execution: Execution, buffers: Buffers, begin: int = 0, end: int | None = None, stride: int = 1

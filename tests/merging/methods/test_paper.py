@@ -1,9 +1,8 @@
 """Every method, with every choice, against the slow reference written from its equations."""
 
 import numpy as np
-import pytest
 import torch
-from hypothesis import assume, given, reject, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from merganser.merging import METHODS

@@ -29,6 +29,7 @@ from merganser.merging.methods._consensus import elected_sum, plain_sum
 from merganser.merging.methods._method import MergeMethod, Part, PerModel, Rule, Scan, Scope, parameter
 from merganser.merging.methods._noise import drawn_chance
 from merganser.merging.methods._runs import run_sums
+from merganser.weights import REDUCTION, row_run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,18 +39,20 @@ RESCALE = ("exact", "l1", "none")
 _NOTHING = 1e-30
 
 
-def l1_factors(scan: Scan, mask: Callable[[Part], None]) -> list[float]:
+def l1_factors(scan: Scan, mask: Callable[[Part], None], *, whole_rows: bool = False) -> list[float]:
     r"""Factor for each model that restores $\sum\lvert\delta\rvert$ after masking.
 
     Args:
         scan: Over one tensor.
         mask: Masks a part's values in place.
+        whole_rows: Whether parts hold whole rows.
     """
 
     def measure(part: Part) -> Float[np.ndarray, "runs both_models"]:
-        before = [run_sums(delta.abs()) for delta in part.values]
+        run = row_run(part.columns) if whole_rows else REDUCTION
+        before = [run_sums(delta.abs(), run) for delta in part.values]
         mask(part)
-        return np.stack([*before, *(run_sums(delta.abs_()) for delta in part.values)], axis=1)
+        return np.stack([*before, *(run_sums(delta.abs_(), run) for delta in part.values)], axis=1)
 
     before, after = np.concatenate(list(scan(measure))).sum(axis=0).reshape(2, scan.models)
     return [b / a if a > _NOTHING else 1.0 for b, a in zip(before.tolist(), after.tolist(), strict=True)]

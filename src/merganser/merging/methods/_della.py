@@ -113,7 +113,9 @@ class Della(MergeMethod):
         """Factors that restore the L1 norms, if that is asked for."""
         if self.rescale != "l1":
             return None
-        return l1_factors(scan, lambda part: _drop_(part, self.density, self.epsilon, rescale=False))
+        return l1_factors(
+            scan, lambda part: _drop_(part, self.density, self.epsilon, rescale=False), whole_rows=True
+        )
 
     def combine(self, part: Part, stats: list[float] | None) -> Float[Tensor, " elements"]:
         """Drop, scale, elect, add up."""
@@ -160,7 +162,9 @@ class DellaLinear(MergeMethod):
         """Factors that restore the L1 norms, if that is asked for."""
         if self.rescale != "l1":
             return None
-        return l1_factors(scan, lambda part: _drop_(part, self.density, self.epsilon, rescale=False))
+        return l1_factors(
+            scan, lambda part: _drop_(part, self.density, self.epsilon, rescale=False), whole_rows=True
+        )
 
     def combine(self, part: Part, stats: list[float] | None) -> Float[Tensor, " elements"]:
         """Drop, scale, add up."""

@@ -212,7 +212,9 @@ def bind(name: str, method: type[MergeMethod], models: int, values: Mapping[str,
             if models < least
             else f"at most {most}"
         )
-        raise ValueError(f"`{name}` takes {expected} models beside the base, but was given {models}.")
+        noun = "model" if expected.endswith(" 1") else "models"
+        beside = "" if method.rule.base == "refused" else " beside the base"
+        raise ValueError(f"`{name}` takes {expected} {noun}{beside}, but was given {models}.")
     known = {p.name: p for p in parameters_of(method)}
     for given in values:
         if given.rstrip("_") not in known:

@@ -27,9 +27,9 @@ def run_dots(a: Float[Tensor, " elements"], b: Float[Tensor, " elements"]) -> Fl
     return np.concatenate([row_dots(x, y) for x, y in zip(_runs(a), _runs(b), strict=True)])
 
 
-def run_sums(a: Float[Tensor, " elements"]) -> Float[np.ndarray, " runs"]:
-    """Sums, run by run."""
-    return np.concatenate([x.sum(dim=1).double().cpu().numpy() for x in _runs(a)])
+def run_sums(a: Float[Tensor, " elements"], length: int = REDUCTION) -> Float[np.ndarray, " runs"]:
+    """Sums, run by run; where parts hold whole rows, runs must have the length that `row_run` says."""
+    return np.concatenate([x.sum(dim=1).double().cpu().numpy() for x in _runs(a, length)])
 
 
 def row_dots(
@@ -44,7 +44,7 @@ def row_dots(
         return np.vecdot(a.numpy(), b.numpy()).astype(np.float64)
 
 
-def _runs(vector: Float[Tensor, " elements"]) -> list[Float[Tensor, "rows columns"]]:
-    whole = len(vector) // REDUCTION * REDUCTION
-    runs = [vector[:whole].view(-1, REDUCTION)] if whole else []
+def _runs(vector: Float[Tensor, " elements"], length: int = REDUCTION) -> list[Float[Tensor, "rows columns"]]:
+    whole = len(vector) // length * length
+    runs = [vector[:whole].view(-1, length)] if whole else []
     return runs if whole == len(vector) else [*runs, vector[whole:].view(1, -1)]

@@ -81,10 +81,7 @@ def gram(scan: Scan) -> Float[np.ndarray, "models models"]:
         vectors = _vectors(part)
         return np.stack([run_dots(a, b) for a, b in combinations_with_replacement(vectors, 2)], axis=1)
 
-    pairs = np.concatenate(list(scan(measure))).sum(axis=0)
-    if not np.isfinite(pairs).all():
-        raise ValueError("A model holds NaN or infinite numbers, or some too large to be squared.")
-    return _symmetric(pairs, scan.models)
+    return _symmetric(np.concatenate(list(scan(measure))).sum(axis=0), scan.models)
 
 
 def row_grams(part: Part) -> Float[np.ndarray, "rows models models"]:
@@ -144,6 +141,8 @@ def _vectors(part: Part) -> Float[Tensor, "models elements"]:
 
 
 def _symmetric(pairs: Float[np.ndarray, "... pairs"], models: int) -> Float[np.ndarray, "... models models"]:
+    if not np.isfinite(pairs).all():
+        raise ValueError("A model holds NaN or infinite numbers, or some too large to be squared.")
     rows, columns = np.triu_indices(models)
     full = np.empty((*pairs.shape[:-1], models, models))
     full[..., rows, columns] = pairs
