@@ -98,14 +98,26 @@ class Commands:
     def __init__(self, folder):
         self._folder, self._count = folder, 0
         self._server = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "COLUMNS": "200", "TERM": "xterm"},
         )
         self._streams = {}
 
     def start(self, *words, cwd=None, largest=None):
-        """Begin a command; gives its process id."""
+        """Begin a command; gives its process id.
+
+        Args:
+            words: What follows `merganser`.
+            cwd: Where it runs.
+            largest: Bytes that a file may have.
+        """
         self._count += 1
         streams = [str(self._folder / f"{self._count}.{name}") for name in ("out", "err")]
+        for file in streams:
+            Path(file).touch()  # a command may be killed before it has opened them
         asked = {"words": [*map(str, words)], "cwd": str(cwd or self._folder), "streams": streams}
         pid = self._ask({**asked, "largest": largest})
         self._streams[pid] = streams

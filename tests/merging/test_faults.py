@@ -62,9 +62,8 @@ def refused(tmp_path, command):
         for out in (tmp_path / "out", tmp_path / "out.safetensors"):
             with pytest.raises(error, match=message) as caught:
                 merge([str(model) for model in models], out=out, **options)
-            done = command("merge", *models, *words, "--out", out, code=code)
-            assert done.stdout == ""
-            assert done.stderr == f"error: {caught.value}\n"
+        done = command("merge", *models, *words, "--out", tmp_path / "out", code=code)
+        assert (done.stdout, done.stderr) == ("", f"error: {caught.value}\n")
         assert names_in(tmp_path) == before
         return str(caught.value)
 
@@ -552,7 +551,7 @@ def test_killed_at_any_instant_it_goes_on_and_ends_as_if_undisturbed(tmp_path, l
     partial, out, chance = tmp_path / ".out.partial", tmp_path / "out", random.Random(overwrite)
     old = save({"old": torch.ones(3)}, out).digest if overwrite else None
     words = [*long, "--overwrite"] if overwrite else long
-    finished, kills, stale = {}, 0, 0
+    finished, kills = {}, 0
     while kills < 10 and not (out / "recipe.json").exists():
         pid = command.start(*words)
         if chance.random() < 0.7:
@@ -566,13 +565,11 @@ def test_killed_at_any_instant_it_goes_on_and_ends_as_if_undisturbed(tmp_path, l
         assert (merganser.open(out).digest if overwrite else out.exists()) == (old or False)
         assert finished.items() <= marks(partial).items()
         finished, kills = marks(partial), kills + 1
-        stale += partial.exists() and any(name.endswith(".tmp") for name in names_in(partial))
         with pytest.raises(CheckpointError):
             merganser.open(partial)
     else:
         command(*words)
     assert kills > 2
-    assert stale
     assert finished.items() <= marks(out).items()
     assert contents(out) == contents(tmp_path / "undisturbed")
     assert names_in(tmp_path) == ["first", "out", "second", "undisturbed"]

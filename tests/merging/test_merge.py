@@ -262,7 +262,7 @@ def test_one_model_alone_is_itself(two):
 @pytest.mark.parametrize(
     ("models", "error", "message"),
     [
-        ([], ValueError, "at least 1 models"),
+        ([], ValueError, "at least 1 model"),
         (
             [3],
             TypeError,

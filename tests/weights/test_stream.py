@@ -17,6 +17,7 @@ from merganser.weights import (
     Checkpoint,
     Execution,
     open_checkpoint,
+    row_run,
     save,
     single_threaded,
 )
@@ -52,17 +53,19 @@ def test_the_blocks_of_any_chunk_join_to_the_tensors_and_begin_at_whole_runs(chu
 
 
 @given(
-    chunk=st.integers(1, 300),
-    shape=st.sampled_from([(7, 11), (1, 90), (40, 1), (3, 5, 6), (5,), (), (0, 4), (4, 0)]),
+    chunk=st.integers(1, 3 * REDUCTION),
+    shape=st.sampled_from(
+        [(1300, 11), (1, 90), (9000, 1), (3, 500, 6), (2, 2 * REDUCTION), (5,), (), (0, 4), (4, 0)]
+    ),
 )
-def test_blocks_hold_whole_rows_where_rows_matter(chunk, shape):
+def test_blocks_hold_whole_rows_where_rows_matter_and_begin_at_runs_of_them(chunk, shape):
     tensor = aligned(model(shape), whole_rows=True)
+    run, columns = row_run(tensor.columns), max(tensor.columns, 1)
+    assert REDUCTION <= run < REDUCTION + columns
     blocks = walked(tensor, Execution(chunk=chunk))
-    columns = max(tensor.columns, 1)
     for begin, values in blocks:
-        assert begin % columns == 0
-        assert values.shape[1] % columns == 0
-        assert columns <= values.shape[1] < max(chunk, columns) + columns
+        assert begin % run == values.shape[1] % columns == run % columns == 0
+        assert values.shape[1] == tensor.numel - begin or chunk <= values.shape[1] < chunk + run
     assert sum(values.shape[1] for _, values in blocks) == tensor.numel
 
 
@@ -120,6 +123,15 @@ def test_a_sample_of_whole_rows_has_whole_rows():
         (block.begin, block.values.shape[1]) for block in tensor.blocks(Execution(), Buffers(), stride=3)
     ]
     assert sampled == [(0, 4 * 1000 + 1000)]  # five rows are the fewest that hold a run
+
+
+def test_asking_for_elements_ahead_changes_nothing_wherever_they_are(tmp_path):
+    held = model((LONG,))
+    one, many = (save(held, tmp_path / f"{size}", shard_size=size) for size in (None, 1))
+    tensor = aligned(held, one, many, open_checkpoint(tmp_path / "1"))
+    for begin, end in [(0, 0), (0, LONG), (5, 6), (LONG - 1, LONG), (LONG, LONG)]:
+        assert tensor.will_need(begin, end) is None
+    assert all(row.equal(held.read("w")) for row in walked(tensor)[0][1])
 
 
 def test_what_a_consumer_writes_into_a_block_reaches_no_model():

@@ -79,13 +79,19 @@ def pytest_configure(config):
 
 
 def pytest_generate_tests(metafunc):
-    """A test of a `case` is a test of every case, or of those under its law; of a `plain_case`, at defaults only."""
+    """A test of a `case` is a test of every case, or of those under its law.
+
+    A test of a `pass_case` leaves out choices that only change the formula, not what is measured before; one of a
+    `plain_case` leaves out all choices.
+    """
     law = next((mark.args[0] for mark in metafunc.definition.iter_markers("law")), None)
-    if "case" in metafunc.fixturenames:
-        metafunc.parametrize("case", [case for case in CASES if _is_under(law, case)], ids=str)
-    if "plain_case" in metafunc.fixturenames:
-        plain = {(case.method, case.has_base): Case(case.method, case.has_base, {}) for case in CASES}
-        metafunc.parametrize("plain_case", plain.values(), ids=str)
+    kinds = {
+        "case": [case for case in CASES if _is_under(law, case)],
+        "pass_case": [case for case in CASES if case.choices.get("normalize", True)],
+        "plain_case": {(c.method, c.has_base): Case(c.method, c.has_base, {}) for c in CASES}.values(),
+    }
+    for kind in sorted(kinds.keys() & set(metafunc.fixturenames)):
+        metafunc.parametrize(kind, kinds[kind], ids=str)
 
 
 def _is_under(law, case):
@@ -204,6 +210,12 @@ def _draw_numbers(draw, case, models):
 def run():
     """Merges dictionaries of tensors, in memory, however asked for."""
     return _run
+
+
+@pytest.fixture(scope="session")
+def masks():
+    """What a random method keeps of each model, as seen from outside."""
+    return _masks
 
 
 @pytest.fixture(scope="session")

@@ -37,8 +37,8 @@ def share_of_equal(merged, reference, rounded):
 @pytest.mark.parametrize("spread", [2e-3, 3e-4])
 def test_merged_bfloat16_is_the_rounded_double_precision_result(case, spread, fine_tunes, run, expected):
     base, *models = fine_tunes(spread)
-    if case.method.startswith("della"):  # a quarter, for the reference sorts every row
-        base, *models = ({"w": model["w"][:128]} for model in (base, *models))
+    if case.method.startswith(("dare", "della")):  # some rows, for their masks cost more merges
+        base, *models = ({"w": model["w"][:64]} for model in (base, *models))
     models, base = models[: case.models(3)], base if case.has_base else None
     merged = run(case.method, models, base, **case.parameters)
     reference = expected(case.method, models, base, **case.parameters)

@@ -29,39 +29,31 @@ def family(case, shapes, dtype):
     return models, {n: t.to(dtype) for n, t in base.items()} if case.has_base else None
 
 
-def bits(merged):
-    return {name: tensor.view(torch.int16).tolist() for name, tensor in merged.items()}
-
-
-def test_chunks_and_workers_have_no_effect(case, run):
-    models, base = family(case, SHAPES, torch.bfloat16)
-    first = run(case.method, models, base, **case.parameters)
-    for chunk, workers in [(4096, 1), (5000, 2), (1 << 18, 3), (1, 2)][: 4 if _is_quick(case) else 3]:
-        again = run(case.method, models, base, chunk=chunk, workers=workers, **case.parameters)
+def test_chunks_and_workers_have_no_effect(pass_case, run):
+    models, base = family(pass_case, SHAPES, torch.bfloat16)
+    first = run(pass_case.method, models, base, **pass_case.parameters)
+    for chunk, workers in [(4096, 1), (5000, 2), (1 << 18, 3)]:
+        again = run(pass_case.method, models, base, chunk=chunk, workers=workers, **pass_case.parameters)
         assert all(torch.equal(again[name], first[name]) for name in first), (chunk, workers)
 
 
-def _is_quick(case):
-    return case.method in {"linear", "slerp"}
-
-
-def test_the_stretches_that_workers_take_have_no_effect(case, run, monkeypatch):
-    models, base = family(case, SMALL, torch.float32)
-    first = run(case.method, models, base, **case.parameters)
+def test_the_stretches_that_workers_take_have_no_effect(pass_case, run, monkeypatch):
+    models, base = family(pass_case, SMALL, torch.float32)
+    first = run(pass_case.method, models, base, **pass_case.parameters)
     monkeypatch.setattr(_execute, "_UNIT", 4096)
-    again = run(case.method, models, base, workers=3, chunk=4096, **case.parameters)
+    again = run(pass_case.method, models, base, workers=3, chunk=4096, **pass_case.parameters)
     assert all(torch.equal(again[name], first[name]) for name in first)
 
 
-def test_other_tensors_have_no_effect_unless_the_method_looks_at_the_whole_model(case, run):
-    models, base = family(case, SMALL, torch.float32)
-    method = bind(case.method, METHODS[case.method], len(models), case.parameters)
-    together = run(case.method, models, base, **case.parameters)
+def test_other_tensors_have_no_effect_unless_the_method_looks_at_the_whole_model(pass_case, run):
+    models, base = family(pass_case, SMALL, torch.float32)
+    method = bind(pass_case.method, METHODS[pass_case.method], len(models), pass_case.parameters)
+    together = run(pass_case.method, models, base, **pass_case.parameters)
     alone = run(
-        case.method,
+        pass_case.method,
         [{"narrow": model["narrow"]} for model in models],
         base and {"narrow": base["narrow"]},
-        **case.parameters,
+        **pass_case.parameters,
     )
     assert method.scope == "model" or torch.equal(alone["narrow"], together["narrow"])
 
@@ -77,7 +69,7 @@ def test_a_method_that_looks_at_the_whole_model_sees_the_other_tensors(method, r
     assert not torch.equal(whole["b"], apart["b"])
 
 
-def test_a_merge_can_be_made_again_to_the_bit(case, run):
-    models, base = family(case, SMALL, torch.bfloat16)
-    first, again = (run(case.method, models, base, workers=2, **case.parameters) for _ in range(2))
+def test_a_merge_can_be_made_again_to_the_bit(pass_case, run):
+    models, base = family(pass_case, SMALL, torch.bfloat16)
+    first, again = (run(pass_case.method, models, base, workers=2, **pass_case.parameters) for _ in range(2))
     assert all(torch.equal(again[name], first[name]) for name in first)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from jaxtyping import Float
 
-from merganser.merging.methods._consensus import elected_sum, plain_sum
+from merganser.merging.methods._consensus import thinned_sum
 from merganser.merging.methods._method import MergeMethod, Part, PerModel, Rule, Scan, Scope, parameter
 from merganser.merging.methods._select import Wanted, largest, magnitudes
 from merganser.merging.methods._ties import trim_
@@ -47,20 +47,16 @@ def _keep_middle_(part: Part, limits: Limits) -> None:
         trim_(delta, low)
 
 
-@final
 @dataclass(frozen=True)
-class Breadcrumbs(MergeMethod):
-    """The middle of each task vector, added."""
+class _Breadcrumbs(MergeMethod):
+    """What both kinds share."""
 
-    rule: ClassVar[Rule] = Rule(
-        "task vectors without their largest and smallest entries, added",
-        "2312.06795",
-        laws=frozenset({"symmetric", "fixed_base"}),
-    )
+    elects: ClassVar[bool]
+
     weight: PerModel = parameter("weight of each model's task vector", 1.0)
     density: PerModel = parameter("fraction of entries kept", 0.9, low=0.0, high=1.0)
     gamma: PerModel = parameter("fraction of largest entries dropped", 0.01, low=0.0, high=1.0)
-    normalize: bool = parameter("divide by the sum of the weights", False)
+    normalize: bool = parameter("divide by the weights that take part, rather than add up", False)
     lambda_: float = parameter("scale of the merged task vector", 1.0)
 
     @property
@@ -75,12 +71,26 @@ class Breadcrumbs(MergeMethod):
     def combine(self, part: Part, stats: Limits) -> Float[Tensor, " elements"]:
         """Cut, add up."""
         _keep_middle_(part, stats)
-        return plain_sum(part.values, self.weight, normalize=self.normalize).mul_(self.lambda_)
+        ones = [1.0] * len(part.values)
+        return thinned_sum(
+            part.values, self.weight, ones, elect=self.elects, normalize=self.normalize, lambda_=self.lambda_
+        )
 
 
 @final
-@dataclass(frozen=True)
-class BreadcrumbsTies(MergeMethod):
+class Breadcrumbs(_Breadcrumbs):
+    """The middle of each task vector, added."""
+
+    rule: ClassVar[Rule] = Rule(
+        "task vectors without their largest and smallest entries, added",
+        "2312.06795",
+        laws=frozenset({"symmetric", "fixed_base"}),
+    )
+    elects = False
+
+
+@final
+class BreadcrumbsTies(_Breadcrumbs):
     """The middle of each task vector, signs elected."""
 
     rule: ClassVar[Rule] = Rule(
@@ -88,22 +98,4 @@ class BreadcrumbsTies(MergeMethod):
         "2312.06795",
         laws=frozenset({"symmetric", "fixed_base"}),
     )
-    weight: PerModel = parameter("weight of each model's task vector", 1.0)
-    density: PerModel = parameter("fraction of entries kept", 0.9, low=0.0, high=1.0)
-    gamma: PerModel = parameter("fraction of largest entries dropped", 0.01, low=0.0, high=1.0)
-    normalize: bool = parameter("average over the models that agree, rather than add them up", False)
-    lambda_: float = parameter("scale of the merged task vector", 1.0)
-
-    @property
-    def scope(self) -> Scope:
-        """Limits are those of each tensor."""
-        return "tensor"
-
-    def prepare(self, scan: Scan) -> Limits:
-        """Limits of each model."""
-        return _limits(scan, self.density, self.gamma)
-
-    def combine(self, part: Part, stats: Limits) -> Float[Tensor, " elements"]:
-        """Cut, elect, add up."""
-        _keep_middle_(part, stats)
-        return elected_sum(part.values, self.weight, normalize=self.normalize).mul_(self.lambda_)
+    elects = True

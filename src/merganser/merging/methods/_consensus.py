@@ -89,3 +89,35 @@ def plain_sum(
     for delta, weight in zip(deltas[1:], relative[1:], strict=True):
         total.add_(delta, alpha=weight)
     return scale_(total, common)
+
+
+def thinned_sum(
+    deltas: Float[Tensor, "models elements"],
+    weights: Sequence[float],
+    scales: Sequence[float],
+    *,
+    elect: bool,
+    normalize: bool,
+    lambda_: float,
+) -> Float[Tensor, " elements"]:
+    """Sum of task vectors of which something was left out, each scaled up for it; overwrites them.
+
+    Args:
+        deltas: Task vectors.
+        weights: One for each.
+        scales: What each is multiplied with before signs are elected.
+        elect: Whether signs are elected, and only what agrees is added.
+        normalize: Divide by the weights that took part.
+        lambda_: Scale of the result.
+    """
+    if not elect:
+        divisor = sum(weights) if normalize and abs(sum(weights)) > _NO_WEIGHT else 1.0
+        combined = [weight * scale * lambda_ / divisor for weight, scale in zip(weights, scales, strict=True)]
+        return plain_sum(deltas, combined, normalize=False)
+    shared = scales[0] if len(set(scales)) == 1 else 1.0  # applied once, at the end
+    if shared == 1.0:
+        for delta, scale in zip(deltas, scales, strict=True):
+            if scale != 1.0:
+                delta.mul_(scale)
+    merged = elected_sum(deltas, weights, normalize=normalize)
+    return merged if shared * lambda_ == 1.0 else merged.mul_(shared * lambda_)

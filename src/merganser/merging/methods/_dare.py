@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from merganser.merging.methods._consensus import elected_sum, plain_sum
+from merganser.merging.methods._consensus import thinned_sum
 from merganser.merging.methods._method import MergeMethod, Part, PerModel, Rule, Scan, Scope, parameter
 from merganser.merging.methods._noise import drawn_chance
 from merganser.merging.methods._runs import run_sums
@@ -71,9 +71,45 @@ def _scales(density: PerModel, rescale: str, factors: list[float] | None) -> lis
     return [1 / drawn_chance(p) if rescale == "exact" and p > 0 else 1.0 for p in density]
 
 
-@final
 @dataclass(frozen=True)
-class DareLinear(MergeMethod):
+class _Dare(MergeMethod):
+    """What both kinds share."""
+
+    elects: ClassVar[bool]
+
+    weight: PerModel = parameter("weight of each model's task vector", 1.0)
+    density: PerModel = parameter("chance of each entry to be kept", 0.5, low=0.0, high=1.0)
+    normalize: bool = parameter("divide by the weights that take part, rather than add up", False)
+    rescale: str = parameter(
+        "factor on what is kept: 1/density, or to the old L1 norm", "exact", choices=RESCALE
+    )
+    lambda_: float = parameter("scale of the merged task vector", 1.0)
+
+    @property
+    def scope(self) -> Scope:
+        """L1 norms need a first pass."""
+        return "tensor" if self.rescale == "l1" else "none"
+
+    def prepare(self, scan: Scan) -> list[float] | None:
+        """Factors that restore the L1 norms, if that is asked for."""
+        return l1_factors(scan, lambda part: _drop_(part, self.density)) if self.rescale == "l1" else None
+
+    def combine(self, part: Part, stats: list[float] | None) -> Float[Tensor, " elements"]:
+        """Drop, scale, add up."""
+        _drop_(part, self.density)
+        scales = _scales(self.density, self.rescale, stats)
+        return thinned_sum(
+            part.values,
+            self.weight,
+            scales,
+            elect=self.elects,
+            normalize=self.normalize,
+            lambda_=self.lambda_,
+        )
+
+
+@final
+class DareLinear(_Dare):
     """Random drop, then a weighted sum."""
 
     rule: ClassVar[Rule] = Rule(
@@ -81,35 +117,11 @@ class DareLinear(MergeMethod):
         "2311.03099",
         laws=frozenset({"fixed_base"}),
     )
-    weight: PerModel = parameter("weight of each model's task vector", 1.0)
-    density: PerModel = parameter("chance of each entry to be kept", 0.5, low=0.0, high=1.0)
-    normalize: bool = parameter("divide by the sum of the weights", False)
-    rescale: str = parameter(
-        "factor on what is kept: 1/density, or to the old L1 norm", "exact", choices=RESCALE
-    )
-    lambda_: float = parameter("scale of the merged task vector", 1.0)
-
-    @property
-    def scope(self) -> Scope:
-        """L1 norms need a first pass."""
-        return "tensor" if self.rescale == "l1" else "none"
-
-    def prepare(self, scan: Scan) -> list[float] | None:
-        """Factors that restore the L1 norms, if that is asked for."""
-        return l1_factors(scan, lambda part: _drop_(part, self.density)) if self.rescale == "l1" else None
-
-    def combine(self, part: Part, stats: list[float] | None) -> Float[Tensor, " elements"]:
-        """Drop, add up with weights that contain the scales."""
-        _drop_(part, self.density)
-        divisor = sum(self.weight) if self.normalize and abs(sum(self.weight)) > _NOTHING else 1.0
-        scales = _scales(self.density, self.rescale, stats)
-        weights = [w * s * self.lambda_ / divisor for w, s in zip(self.weight, scales, strict=True)]
-        return plain_sum(part.values, weights, normalize=False)
+    elects = False
 
 
 @final
-@dataclass(frozen=True)
-class DareTies(MergeMethod):
+class DareTies(_Dare):
     """Random drop, then elected signs."""
 
     rule: ClassVar[Rule] = Rule(
@@ -117,38 +129,4 @@ class DareTies(MergeMethod):
         "2311.03099",
         laws=frozenset({"fixed_base"}),
     )
-    weight: PerModel = parameter("weight of each model's task vector", 1.0)
-    density: PerModel = parameter("chance of each entry to be kept", 0.5, low=0.0, high=1.0)
-    normalize: bool = parameter("average over the models that agree, rather than add them up", False)
-    rescale: str = parameter(
-        "factor on what is kept: 1/density, or to the old L1 norm", "exact", choices=RESCALE
-    )
-    lambda_: float = parameter("scale of the merged task vector", 1.0)
-
-    @property
-    def scope(self) -> Scope:
-        """L1 norms need a first pass."""
-        return "tensor" if self.rescale == "l1" else "none"
-
-    def prepare(self, scan: Scan) -> list[float] | None:
-        """Factors that restore the L1 norms, if that is asked for."""
-        return l1_factors(scan, lambda part: _drop_(part, self.density)) if self.rescale == "l1" else None
-
-    def combine(self, part: Part, stats: list[float] | None) -> Float[Tensor, " elements"]:
-        """Drop, scale, elect, add up."""
-        _drop_(part, self.density)
-        scales = _scales(self.density, self.rescale, stats)
-        return scaled_election(part, scales, self.weight, normalize=self.normalize, lambda_=self.lambda_)
-
-
-def scaled_election(
-    part: Part, scales: list[float], weights: PerModel, *, normalize: bool, lambda_: float
-) -> Float[Tensor, " elements"]:
-    """Elected sum of task vectors with a scale each; a scale that all share is applied once, at the end."""
-    shared = scales[0] if len(set(scales)) == 1 else 1.0
-    if shared == 1.0:
-        for delta, scale in zip(part.values, scales, strict=True):
-            if scale != 1.0:
-                delta.mul_(scale)
-    merged = elected_sum(part.values, weights, normalize=normalize)
-    return merged if shared * lambda_ == 1.0 else merged.mul_(shared * lambda_)
+    elects = True

@@ -16,14 +16,13 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
 from jaxtyping import Float
 
-from merganser.merging.methods._consensus import plain_sum
-from merganser.merging.methods._dare import RESCALE, l1_factors, scaled_election
+from merganser.merging.methods._consensus import thinned_sum
+from merganser.merging.methods._dare import RESCALE, l1_factors
 from merganser.merging.methods._method import MergeMethod, Part, PerModel, Rule, Scan, Scope, parameter
 from merganser.merging.methods._noise import LEVELS
 
@@ -66,87 +65,30 @@ def _drop_(part: Part, density: PerModel, epsilon: float, *, rescale: bool) -> N
             delta.div_(chance)
 
 
-def _check(method: str, density: Sequence[float], epsilon: float) -> None:
-    for p in density:
-        if p < 1 and not (epsilon < p < 1 - epsilon):
-            raise ValueError(
-                f"`{method}` keeps entries with chances from density − epsilon to density + epsilon, which must lie in "
-                f"(0, 1), but they are {p - epsilon:g} and {p + epsilon:g}. Change `density` or `epsilon`."
-            )
-
-
-@final
 @dataclass(frozen=True)
-class Della(MergeMethod):
-    """Drop by rank, then elected signs."""
+class _Della(MergeMethod):
+    """What both kinds share."""
 
-    rule: ClassVar[Rule] = Rule(
-        "task vectors thinned at random, small entries more; those that agree in sign averaged",
-        "2406.11617",
-        laws=frozenset({"fixed_base"}),
-    )
+    elects: ClassVar[bool]
+
     weight: PerModel = parameter("weight of each model's task vector", 1.0)
     density: PerModel = parameter("mean chance of an entry to be kept", 0.5, low=0.0, high=1.0)
     epsilon: float = parameter(
         "how far the chances reach to both sides of the density", 0.1, low=0.0, high=0.5
     )
-    normalize: bool = parameter("average over the models that agree, rather than add them up", True)
+    normalize: bool = parameter("divide by the weights that take part, rather than add up", False)
     rescale: str = parameter(
         "factor on what is kept: 1/chance, or to the old L1 norm", "exact", choices=RESCALE
     )
     lambda_: float = parameter("scale of the merged task vector", 1.0)
 
     def __post_init__(self) -> None:
-        _check("della", self.density, self.epsilon)
-
-    @property
-    def scope(self) -> Scope:
-        """L1 norms need a first pass."""
-        return "tensor" if self.rescale == "l1" else "none"
-
-    @property
-    def whole_rows(self) -> bool:
-        """Ranks are those of rows."""
-        return True
-
-    def prepare(self, scan: Scan) -> list[float] | None:
-        """Factors that restore the L1 norms, if that is asked for."""
-        if self.rescale != "l1":
-            return None
-        return l1_factors(
-            scan, lambda part: _drop_(part, self.density, self.epsilon, rescale=False), whole_rows=True
-        )
-
-    def combine(self, part: Part, stats: list[float] | None) -> Float[Tensor, " elements"]:
-        """Drop, scale, elect, add up."""
-        _drop_(part, self.density, self.epsilon, rescale=self.rescale == "exact")
-        scales = stats or [1.0] * len(part.values)
-        return scaled_election(part, scales, self.weight, normalize=self.normalize, lambda_=self.lambda_)
-
-
-@final
-@dataclass(frozen=True)
-class DellaLinear(MergeMethod):
-    """Drop by rank, then a weighted sum."""
-
-    rule: ClassVar[Rule] = Rule(
-        "task vectors thinned at random, small entries more, then added",
-        "2406.11617",
-        laws=frozenset({"fixed_base"}),
-    )
-    weight: PerModel = parameter("weight of each model's task vector", 1.0)
-    density: PerModel = parameter("mean chance of an entry to be kept", 0.5, low=0.0, high=1.0)
-    epsilon: float = parameter(
-        "how far the chances reach to both sides of the density", 0.1, low=0.0, high=0.5
-    )
-    normalize: bool = parameter("divide by the sum of the weights", False)
-    rescale: str = parameter(
-        "factor on what is kept: 1/chance, or to the old L1 norm", "exact", choices=RESCALE
-    )
-    lambda_: float = parameter("scale of the merged task vector", 1.0)
-
-    def __post_init__(self) -> None:
-        _check("della_linear", self.density, self.epsilon)
+        for p in self.density:
+            if p < 1 and not (self.epsilon < p < 1 - self.epsilon):
+                raise ValueError(
+                    "DELLA keeps entries with chances from density − epsilon to density + epsilon, which must lie in "
+                    f"(0, 1), but they are {p - self.epsilon:g} and {p + self.epsilon:g}. Change density or epsilon."
+                )
 
     @property
     def scope(self) -> Scope:
@@ -170,6 +112,38 @@ class DellaLinear(MergeMethod):
         """Drop, scale, add up."""
         _drop_(part, self.density, self.epsilon, rescale=self.rescale == "exact")
         scales = stats or [1.0] * len(part.values)
-        weights = [w * s for w, s in zip(self.weight, scales, strict=True)]
-        divisor = sum(self.weight) if self.normalize and abs(sum(self.weight)) > 1e-8 else 1.0
-        return plain_sum(part.values, weights, normalize=False).mul_(self.lambda_ / divisor)
+        return thinned_sum(
+            part.values,
+            self.weight,
+            scales,
+            elect=self.elects,
+            normalize=self.normalize,
+            lambda_=self.lambda_,
+        )
+
+
+@final
+@dataclass(frozen=True)
+class Della(_Della):
+    """Drop by rank, then elected signs."""
+
+    rule: ClassVar[Rule] = Rule(
+        "task vectors thinned at random, small entries more; those that agree in sign averaged",
+        "2406.11617",
+        laws=frozenset({"fixed_base"}),
+    )
+    elects = True
+
+    normalize: bool = parameter("divide by the weights that take part, rather than add up", True)
+
+
+@final
+class DellaLinear(_Della):
+    """Drop by rank, then a weighted sum."""
+
+    rule: ClassVar[Rule] = Rule(
+        "task vectors thinned at random, small entries more, then added",
+        "2406.11617",
+        laws=frozenset({"fixed_base"}),
+    )
+    elects = False

@@ -108,6 +108,8 @@ class _Tally:
         return float(self._values[::-1][np.searchsorted(at_least, rank)])
 
     def _compress(self) -> None:
+        if not self._loose:
+            return
         values, counts = np.unique(np.concatenate(self._loose), return_counts=True)
         everything = np.concatenate([self._values, values])
         self._values, index = np.unique(everything, return_inverse=True)
