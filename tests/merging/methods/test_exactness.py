@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from merganser.merging.methods import METHODS
 
-SHAPE = (512, 2048)
+SHAPE = (256, 2048)
 ENOUGH = 0.999
 
 
 @pytest.fixture(scope="module")
 def fine_tunes():
-    """A base as language models have it, and models tuned from it, more or less: 512 by 2,048, in bfloat16."""
+    """A base as language models have it, and models tuned from it, more or less: 256 by 2,048, in bfloat16."""
     held = {}
 
     def make(spread):

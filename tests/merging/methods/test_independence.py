@@ -9,8 +9,8 @@ from merganser.merging.methods import bind
 SHAPES = {
     "matrix": (301, 1000),
     "vector": (70_001,),
-    "narrow": (9_001, 3),
-    "kernel": (40, 41, 3, 3),
+    "narrow": (3_001, 3),
+    "kernel": (20, 41, 3, 3),
     "one": (),
 }
 SMALL = {"matrix": (33, 257), "vector": (12_345,), "narrow": (301, 3)}
@@ -67,9 +67,3 @@ def test_a_method_that_looks_at_the_whole_model_sees_the_other_tensors(method, r
     whole = run(method, models, base, scope="model", **parameters)
     apart = run(method, models, base, scope="tensor", **parameters)
     assert not torch.equal(whole["b"], apart["b"])
-
-
-def test_a_merge_can_be_made_again_to_the_bit(pass_case, run):
-    models, base = family(pass_case, SMALL, torch.bfloat16)
-    first, again = (run(pass_case.method, models, base, workers=2, **pass_case.parameters) for _ in range(2))
-    assert all(torch.equal(again[name], first[name]) for name in first)

@@ -21,7 +21,7 @@ def agree(merged, expected):
         )
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_models_merge_as_the_equations_say(case, data, run, expected, draw_models, draw_numbers):
     models, base = draw_models(data.draw, case)
