@@ -44,7 +44,7 @@ def small_npz(tmp_path_factory):
 
 
 SERVER = """
-import contextlib, io, json, os, resource, sys
+import atexit, contextlib, io, json, os, resource, sys
 import torch
 import merganser.cli._merge
 from merganser.cli import main
@@ -76,7 +76,9 @@ for line in sys.stdin:
             os.dup2(os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC), stream)
         if asked["largest"] is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (asked["largest"], asked["largest"]))
-        os._exit(run(asked["words"]) or 0)  # to tidy up after torch would take a second
+        code = run(asked["words"]) or 0
+        atexit._run_exitfuncs()
+        os._exit(code)  # to tidy up after torch would take a second
     print(child, flush=True)
 """
 

@@ -67,6 +67,31 @@ def test_long_names_work_and_folders_in_the_way_are_named(tmp_path, name):
     assert names_in(tmp_path) == ["folder"]
 
 
+def test_a_file_in_the_making_goes_when_nobody_holds_it_any_more(tmp_path):
+    file = _atomic.PendingFile(tmp_path / "a", overwrite=False)
+    file.write(b"half")
+    assert len(names_in(tmp_path)) == 1
+    with pytest.warns(ResourceWarning, match="unclosed file"):  # as when Ctrl-C comes at a bad moment
+        del file
+    assert names_in(tmp_path) == []
+
+
+def test_a_file_in_the_making_outlives_processes_that_are_forked_off(tmp_path, in_a_child):
+    program = """
+        import os, sys
+        from pathlib import Path
+        from merganser.weights._atomic import PendingFile
+        file = PendingFile(Path(sys.argv[1]), overwrite=False)
+        file.write_at(0, b"whole")
+        if not os.fork():
+            sys.exit()
+        os.wait()
+        file.commit()
+    """
+    in_a_child(program, tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"whole"
+
+
 def test_an_unknown_free_space_is_said_to_be_unknown(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -114,6 +115,8 @@ class PendingFile:
         refuse_existing(path, overwrite=overwrite)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.temporary = _sibling(path, "tmp")
+        # Ctrl-C may come before anybody holds this object: then the file goes with it.
+        self._remove = weakref.finalize(self, _remove_of, os.getpid(), self.temporary)
         self._path = path
         self._overwrite = overwrite
         self._file = self.temporary.open("xb")
@@ -158,13 +161,14 @@ class PendingFile:
         """Give the file its name."""
         self.sync()
         _rename_file(self.temporary, self._path, self._overwrite)
+        self._remove.detach()  # there is nothing left to remove, and Ctrl-C would be lost in a finaliser
         sync_directory(self._path.parent)
 
     def discard(self) -> None:
         """Remove the file; does nothing once it has its name."""
         with suppress(OSError):  # closing flushes, which fails again where the disk is full
             self._file.close()
-        self.temporary.unlink(missing_ok=True)
+        self._remove()
 
     def __enter__(self) -> Self:
         return self
@@ -263,6 +267,12 @@ def _swap_in(temporary: Path, path: Path) -> None:
             raise
         _discard(aside)
     sync_directory(path.parent)
+
+
+def _remove_of(process: int, temporary: Path) -> None:
+    """Remove a temporary file of a process; one that was forked off it leaves the file alone."""
+    if os.getpid() == process:
+        temporary.unlink(missing_ok=True)
 
 
 def _discard(path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from merganser.merging import METHODS, Engine, plan_merge
 from merganser.merging._execute import MemorySink
 from merganser.merging.methods import bind, parameters_of
-from merganser.weights import DEFAULT_CHUNK, Checkpoint, Execution
+from merganser.weights import DEFAULT_CHUNK, Checkpoint, Execution, single_threaded
 
 SHAPES = [(), (0,), (1,), (7,), (0, 4), (4, 0), (1, 9), (9, 1), (1, 1), (3, 4), (2, 3, 2, 2)]
 DYADIC = [1.0, 0.5, 0.25, 2.0, -1.0, 0.0, 0.75]
@@ -204,6 +204,13 @@ def _draw_numbers(draw, case, models):
             many = st.lists(inside, min_size=models, max_size=models)
             drawn[p.name] = draw(inside | many if p.kind == "numbers" else inside)
     return drawn
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """References convert and compare whole tensors: on a shared machine torch's threads would wait for each other."""
+    with single_threaded():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,18 @@ def test_a_density_that_keeps_less_than_one_entry_keeps_one(scope, run):
     assert torch.equal(merged["w"], torch.tensor([0.0, -0.4, 0.0]))
 
 
+def test_a_threshold_from_a_wide_tensor_holds_in_a_narrow_one(run):
+    """1.00000001 is no float32, and the nearest one, 1, is below it."""
+    vector = {
+        "wide": torch.tensor([1.00000001, 0.5], dtype=torch.float64),
+        "narrow": torch.tensor([1.0, 0.25]),
+    }
+    base = {name: torch.zeros_like(tensor) for name, tensor in vector.items()}
+    merged = run("ties", [vector], base, density=0.25)
+    assert merged["wide"].tolist() == [1.00000001, 0.0]
+    assert merged["narrow"].tolist() == [0.0, 0.0]
+
+
 def test_each_model_has_a_density_of_its_own(run):
     vector, base = model(1.0, 2.0, 3.0, 4.0), model(0.0, 0.0, 0.0, 0.0)
     merged = run("ties", [vector, vector], base, density=[0.25, 0.75], normalize=False)

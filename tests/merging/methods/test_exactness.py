@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from merganser.merging.methods import METHODS
 
-SHAPE = (256, 2048)
+SHAPE = (128, 2048)
 ENOUGH = 0.999
 
 
 @pytest.fixture(scope="module")
 def fine_tunes():
-    """A base as language models have it, and models tuned from it, more or less: 256 by 2,048, in bfloat16."""
+    """A base as language models have it, and models tuned from it, more or less: 128 by 2,048, in bfloat16."""
     held = {}
 
     def make(spread):
@@ -47,7 +47,8 @@ def test_merged_bfloat16_is_the_rounded_double_precision_result(case, spread, fi
 
 @pytest.mark.parametrize("spread", [2e-3, 3e-4])
 @pytest.mark.parametrize(
-    "method", ["linear", "task_arithmetic", "ties", "breadcrumbs", "breadcrumbs_ties", "dare_linear"]
+    "method",
+    ["linear", "task_arithmetic", "ties", "breadcrumbs", "breadcrumbs_ties", "dare_linear", "dare_ties"],
 )
 def test_weights_in_decimals_mean_the_fractions_they_are_written_as(
     method, spread, fine_tunes, run, expected

@@ -64,15 +64,15 @@ def test_a_tensor_that_is_zero_in_one_model_merges_too(case, run, expected, shap
 
 @pytest.mark.parametrize("fault", sorted(FAULTS))
 @pytest.mark.parametrize("at", [0, 12_288 + 7])
-def test_a_number_that_is_none_is_refused_in_whichever_model_it_is(case, fault, at, run):
-    models, base = family(case, [(64,), (3 * 4096 + 9,), (5, 41)])
+def test_a_number_that_is_none_is_refused_in_whichever_model_it_is(pass_case, fault, at, run):
+    models, base = family(pass_case, [(64,), (3 * 4096 + 9,), (5, 41)])
     inputs = {f"model {i}": model for i, model in enumerate(models, start=1)}
     for title, model in [*inputs.items(), *([("the base", base)] if base else [])]:
         sound = model["t1"][at].item()
         model["t1"][at] = FAULTS[fault]
         words = f"Tensor 't1' of {title} holds a number that is {fault.removeprefix('minus ')}, at element {at:,}."
         with pytest.raises(CheckpointError, match=re.escape(words)):
-            run(case.method, models, base, **case.parameters)
+            run(pass_case.method, models, base, **pass_case.parameters)
         model["t1"][at] = sound
 
 

@@ -126,21 +126,31 @@ def test_numbers_whose_sum_overflows_are_accepted():
     assert largest(Rows(rows), magnitudes, [Wanted(0, 100)]) == [float(np.float32(3e38))]
 
 
+class Mixed(Rows):
+    """Every other part in float32."""
+
+    def __call__(self, measure, *, stride=1):
+        return super().__call__(lambda part: measure(self._narrowed(part)), stride=stride)
+
+    def _narrowed(self, part):
+        return replace(part, values=part.values.float()) if part.begin // self.part % 2 == 0 else part
+
+
 def test_parts_may_be_of_different_precision(eager):
-    """A threshold from a float64 tensor lies between two float32 numbers, and counts neither wrongly."""
-
-    class Mixed(Rows):
-        def __call__(self, measure, *, stride=1):
-            return super().__call__(lambda part: measure(narrowed(part)), stride=stride)
-
-    def narrowed(part):
-        every_other = part.begin // 37 % 2 == 0
-        return replace(part, values=part.values.float() if every_other else part.values)
-
-    rows = np.random.default_rng(0).integers(1, 50, (1, 4000)) / 7
+    generator = np.random.default_rng(0)
+    rows = generator.integers(1, 50, (1, 4000)) / 7 + generator.integers(0, 400, (1, 4000)) * 1e-9
     ordered = descending(np.concatenate(list(Mixed(rows)(lambda part: part.values[0].double().numpy()))))
     for rank in (1, 10, 400, 2000, 3999, 4000):
         assert largest(Mixed(rows), magnitudes, [Wanted(0, rank)]) == [ordered[rank - 1]]
+
+
+def test_a_bracket_that_ends_between_two_float32_numbers_counts_neither_wrongly(monkeypatch):
+    step = 2.0**-23
+    narrow, end, wide = 1 + step, 1 + 0.6 * step, 1 + 0.8 * step  # `end` as a float32 would be `narrow`
+    monkeypatch.setattr(_select, "_bracket", lambda ascending, fraction: (0.5, end))
+    for rank, number in enumerate([narrow, narrow, narrow, wide, end], start=1):
+        scan = Mixed(np.array([[narrow, narrow, narrow, end, wide]]), part=3)
+        assert largest(scan, magnitudes, [Wanted(0, rank)]) == [number]
 
 
 def test_a_sample_of_a_model_takes_its_share_of_every_tensor(run, monkeypatch):

@@ -17,10 +17,6 @@ from merganser.weights import REDUCTION
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SHORT = 16
-"""Rows up to this length are multiplied in float64: a line or a plane has room for vectors that are exactly opposite,
-and what float32 leaves over where those cancel would count as an angle."""
-
 
 def run_dots(a: Float[Tensor, " elements"], b: Float[Tensor, " elements"]) -> Float[np.ndarray, " runs"]:
     """Inner products, run by run."""
@@ -36,8 +32,6 @@ def row_dots(
     a: Float[Tensor, "rows columns"], b: Float[Tensor, "rows columns"]
 ) -> Float[np.ndarray, " rows"]:
     """Inner products, row by row."""
-    if a.shape[1] <= _SHORT:
-        a, b = a.double(), b.double()
     if a.device.type != "cpu":
         return (a * b).sum(dim=1).cpu().numpy().astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):

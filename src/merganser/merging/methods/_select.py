@@ -166,7 +166,7 @@ def _not_above(value: float, dtype: np.dtype) -> np.floating:
     """The greatest number of a type that is not above a value: some tensors of a model may be wider than others."""
     with np.errstate(over="ignore"):
         nearest = dtype.type(value)
-    return nearest if nearest <= value else np.nextafter(nearest, dtype.type(-math.inf))
+    return nearest if float(nearest) <= value else np.nextafter(nearest, dtype.type(-math.inf))
 
 
 def _host(row: Float[Tensor, " elements"]) -> np.ndarray:
