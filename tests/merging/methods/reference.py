@@ -121,8 +121,6 @@ def multislerp(values, base, *, weight, normalize_weights, eps):
     units = [v / (length(v) or 1) for v in vectors]
     mean = sum(w * u for w, u in zip(weight, units, strict=True))
     if length(mean) < max(eps, 1e-3 * np.abs(weight).sum()):
-        if len(values) > 2 and any(length(v) for v in vectors):
-            raise ValueError("the directions cancel")
         return origin + sum(w * v for w, v in zip(weight, vectors, strict=True))
     mean = mean / length(mean)
     step = sum(w * (u - np.sum(u * mean) * mean) for w, u in zip(weight, units, strict=True))

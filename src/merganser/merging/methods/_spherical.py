@@ -86,19 +86,12 @@ def tangent_mean(span: Span, weights: Float[np.ndarray, " models"], eps: float) 
         span: Where the models lie.
         weights: Their weights.
         eps: Length below which a sum of directions is nothing; what float32 cannot tell from nothing is so too.
-
-    Raises:
-        ValueError: If the directions of more than two models cancel.
     """
     lengths = span.norm_of_basis
     units = span.unit(span.basis)
     mean = weights @ units
     if float(span.norm(mean)) < max(eps, _OPPOSITE * np.abs(weights).sum()):
-        if len(weights) > 2 and lengths.any():
-            raise ValueError(
-                "The directions of the models cancel, so `multislerp` has no mean. Change the weights."
-            )
-        return weights
+        return weights  # there is no mean direction: the line is taken
     mean = span.unit(mean)
     step = np.zeros_like(mean)
     for unit, weight, length in zip(units, weights, lengths, strict=True):
