@@ -345,7 +345,7 @@ class TestMethods:
             assert line.split()[1] == method.rule.base
             assert line.rstrip().endswith(method.rule.summary)
 
-    @pytest.mark.parametrize("name", ["linear", "ties", "sce", "karcher", "nearswap", "arcee_fusion"])
+    @pytest.mark.parametrize("name", ["linear", "ties", "nearswap", "arcee_fusion"])
     def test_a_method_tells_its_parameters_and_source(self, run, name):
         done = run("methods", name)
         assert done.stderr.startswith(f"{name}: {METHODS[name].rule.summary}\n")

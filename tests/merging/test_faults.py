@@ -485,7 +485,7 @@ class TestAttemptsAtSomethingElse:
 def long(tmp_path):
     """Two models whose merge takes many shards, each at the cost of a sync."""
     for i, name in enumerate(("first", "second")):
-        save(state(i, count=90), tmp_path / name, config=CONFIG)
+        save(state(i, count=70), tmp_path / name, config=CONFIG)
         (tmp_path / name / "tokenizer.json").write_text("{}" * 10_000)
     return ["merge", tmp_path / "first", tmp_path / "second", "--out", tmp_path / "out", *SHARDS]
 

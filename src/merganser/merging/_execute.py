@@ -71,6 +71,9 @@ class Engine:
         plan: What to do.
         execution: How.
         progress: Called from the calling thread whenever a unit is done.
+
+    Raises:
+        ValueError: If torch cannot compute on the device.
     """
 
     plan: MergePlan
