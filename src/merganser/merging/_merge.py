@@ -85,7 +85,7 @@ def merge(
 def open_models(
     models: Sequence[Model], base: Model | None, donor: Model | None
 ) -> tuple[list[Checkpoint], Checkpoint | None, Checkpoint | None]:
-    """Open models, base and donor; what is named twice is opened once.
+    """Open models, base and donor; the donor is found among the others.
 
     Raises:
         ValueError: If the donor is none of them, or the base is among the models.

@@ -17,16 +17,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 from jaxtyping import Float
 
-from merganser.merging.methods._method import MergeMethod, Part, Rule, Scan, Scope, parameter
-from merganser.merging.methods._span import Span, gram, row_grams, weighted_rows, weighted_sum
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from merganser.merging.methods._method import Rule, parameter
+from merganser.merging.methods._span import Span, SpanMethod
 
 _SINGULAR = 1e-6
 
@@ -43,7 +40,7 @@ def stock_weights(span: Span) -> Float[np.ndarray, "... models"]:
 
 @final
 @dataclass(frozen=True)
-class ModelStock(MergeMethod):
+class ModelStock(SpanMethod):
     """Between base and mean, by the angle of the task vectors."""
 
     rule: ClassVar[Rule] = Rule(
@@ -56,21 +53,10 @@ class ModelStock(MergeMethod):
     along: str = parameter("one angle per tensor, or per row", "tensor", choices=("tensor", "rows"))
 
     @property
-    def scope(self) -> Scope:
-        """Angles of whole tensors need a first pass, those of rows do not."""
-        return "tensor" if self.along == "tensor" else "none"
-
-    @property
-    def whole_rows(self) -> bool:
-        """Whether rows matter."""
+    def by_rows(self) -> bool:
+        """Whether rows are the vectors."""
         return self.along == "rows"
 
-    def prepare(self, scan: Scan) -> Float[np.ndarray, " models"]:
-        """Coefficients of the whole tensors."""
-        return stock_weights(Span(gram(scan)))
-
-    def combine(self, part: Part, stats: Float[np.ndarray, " models"] | None) -> Float[Tensor, " elements"]:
-        """Add up, row by row where rows have angles of their own."""
-        if stats is not None:
-            return weighted_sum(part, stats)
-        return weighted_rows(part, stock_weights(Span(row_grams(part))))
+    def coefficients(self, span: Span) -> Float[np.ndarray, "... models"]:
+        """Coefficients of the task vectors."""
+        return stock_weights(span)

@@ -22,16 +22,13 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 from jaxtyping import Float
 
-from merganser.merging.methods._method import MergeMethod, Part, PerModel, Rule, Scan, Scope, parameter
-from merganser.merging.methods._span import Span, gram, row_grams, weighted_rows, weighted_sum
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from merganser.merging.methods._method import PerModel, Rule, parameter
+from merganser.merging.methods._span import Span, SpanMethod
 
 _PARALLEL, _OPPOSITE = 1e-6, 1e-3
 
@@ -58,7 +55,7 @@ def arc_weights(angle: Float[np.ndarray, "..."], t: float) -> Float[np.ndarray, 
 
 @final
 @dataclass(frozen=True)
-class Slerp(MergeMethod):
+class Slerp(SpanMethod):
     """Spherical linear interpolation of whole tensors."""
 
     rule: ClassVar[Rule] = Rule(
@@ -71,23 +68,14 @@ class Slerp(MergeMethod):
     )
     t: float = parameter("where on the arc: 0 is the first model, 1 the second", 0.5, low=0.0, high=1.0)
 
-    @property
-    def scope(self) -> Scope:
-        """The angle is that of the whole tensors."""
-        return "tensor"
-
-    def prepare(self, scan: Scan) -> Float[np.ndarray, " models"]:
+    def coefficients(self, span: Span) -> Float[np.ndarray, "... 2"]:
         """Weights of the two models."""
-        return _weights(Span(gram(scan)), self.t)
-
-    def combine(self, part: Part, stats: Float[np.ndarray, " models"]) -> Float[Tensor, " elements"]:
-        """Add up."""
-        return weighted_sum(part, stats)
+        return arc_weights(span.angle(*span.basis), self.t)
 
 
 @final
 @dataclass(frozen=True)
-class NuSlerp(MergeMethod):
+class NuSlerp(SpanMethod):
     """Slerp with weights, of models or of task vectors."""
 
     rule: ClassVar[Rule] = Rule(
@@ -102,30 +90,12 @@ class NuSlerp(MergeMethod):
     along: str = parameter("vectors are whole tensors, or the rows", "tensor", choices=("tensor", "rows"))
 
     @property
-    def scope(self) -> Scope:
-        """Angles of whole tensors need a first pass, those of rows do not."""
-        return "tensor" if self.along == "tensor" else "none"
-
-    @property
-    def whole_rows(self) -> bool:
-        """Whether rows matter."""
+    def by_rows(self) -> bool:
+        """Whether rows are the vectors."""
         return self.along == "rows"
 
-    def prepare(self, scan: Scan) -> Float[np.ndarray, " models"]:
-        """Weights of the two whole tensors."""
-        return _weights(Span(gram(scan)), self._t)
-
-    def combine(self, part: Part, stats: Float[np.ndarray, " models"] | None) -> Float[Tensor, " elements"]:
-        """Add up, row by row where rows are the vectors."""
-        if stats is not None:
-            return weighted_sum(part, stats)
-        return weighted_rows(part, _weights(Span(row_grams(part)), self._t))
-
-    @property
-    def _t(self) -> float:
+    def coefficients(self, span: Span) -> Float[np.ndarray, "... 2"]:
+        """Weights of the two models, or differences from the base."""
         total = sum(self.weight)
-        return self.weight[1] / total if total > 0 else 0.5
-
-
-def _weights(span: Span, t: float) -> Float[np.ndarray, "... 2"]:
-    return arc_weights(span.angle(*span.basis), t)
+        t = self.weight[1] / total if total > 0 else 0.5
+        return arc_weights(span.angle(*span.basis), t)

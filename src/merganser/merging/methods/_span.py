@@ -16,6 +16,7 @@ where they oppose. The second sum is computed as $(1 - \sum_i c_i)\,\theta_0 + \
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ import numpy as np
 from jaxtyping import Float
 
 from merganser.merging.methods._fractions import common_factor, scale_
-from merganser.merging.methods._method import Part, Scan
+from merganser.merging.methods._method import MergeMethod, Part, Scan, Scope
 from merganser.merging.methods._runs import row_dots, run_dots
 
 if TYPE_CHECKING:
@@ -72,6 +73,39 @@ class Span:
         u, v = self.unit(a), self.unit(b)
         angle = 2 * np.arctan2(self.norm(u - v), self.norm(u + v))
         return np.asarray(np.where((self.norm(a) > 0) & (self.norm(b) > 0), angle, np.nan))
+
+
+class SpanMethod(MergeMethod):
+    """A method of this kind: what it has to say is how coefficients follow from the Gram matrix."""
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether every row is a vector of its own, rather than the whole tensor."""
+        return False
+
+    @abstractmethod
+    def coefficients(self, span: Span) -> Float[np.ndarray, "... models"]:
+        """Coefficients of the models, or of their differences from the base."""
+
+    @property
+    def scope(self) -> Scope:
+        """Whole tensors need a first pass, rows do not."""
+        return "none" if self.by_rows else "tensor"
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether rows matter."""
+        return self.by_rows
+
+    def prepare(self, scan: Scan) -> Float[np.ndarray, " models"]:
+        """Coefficients for the whole tensor."""
+        return self.coefficients(Span(gram(scan)))
+
+    def combine(self, part: Part, stats: Float[np.ndarray, " models"] | None) -> Float[Tensor, " elements"]:
+        """Add up, row by row where rows are the vectors."""
+        if stats is not None:
+            return weighted_sum(part, stats)
+        return weighted_rows(part, self.coefficients(Span(row_grams(part))))
 
 
 def gram(scan: Scan) -> Float[np.ndarray, "models models"]:

@@ -26,16 +26,13 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 from jaxtyping import Float
 
-from merganser.merging.methods._method import MergeMethod, Part, PerModel, Rule, Scan, Scope, parameter
-from merganser.merging.methods._span import Span, gram, weighted_sum
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from merganser.merging.methods._method import PerModel, Rule, parameter
+from merganser.merging.methods._span import Span, SpanMethod
 
 _ZERO = 1e-8
 _OPPOSITE = 1e-3
@@ -104,7 +101,7 @@ def tangent_mean(span: Span, weights: Float[np.ndarray, " models"], eps: float) 
 
 @final
 @dataclass(frozen=True)
-class Karcher(MergeMethod):
+class Karcher(SpanMethod):
     """Riemannian mean on the sphere."""
 
     rule: ClassVar[Rule] = Rule(
@@ -122,24 +119,15 @@ class Karcher(MergeMethod):
         if sum(self.weight) <= 0:
             raise ValueError("`karcher` needs at least one weight above zero, but all are zero.")
 
-    @property
-    def scope(self) -> Scope:
-        """Directions are those of whole tensors."""
-        return "tensor"
-
-    def prepare(self, scan: Scan) -> Coefficients:
+    def coefficients(self, span: Span) -> Coefficients:
         """Coefficients of the mean."""
         weights = np.array(self.weight) / sum(self.weight)
-        return karcher_mean(Span(gram(scan)), weights, max_iter=self.max_iter, tol=self.tol)
-
-    def combine(self, part: Part, stats: Coefficients) -> Float[Tensor, " elements"]:
-        """Add up."""
-        return weighted_sum(part, stats)
+        return karcher_mean(span, weights, max_iter=self.max_iter, tol=self.tol)
 
 
 @final
 @dataclass(frozen=True)
-class MultiSlerp(MergeMethod):
+class MultiSlerp(SpanMethod):
     """Tangent-space mean on the sphere."""
 
     rule: ClassVar[Rule] = Rule(
@@ -157,21 +145,12 @@ class MultiSlerp(MergeMethod):
         if self.normalize_weights and abs(sum(self.weight)) < _ZERO:
             raise ValueError(f"The weights {list(self.weight)} of `multislerp` sum to zero. Change them.")
 
-    @property
-    def scope(self) -> Scope:
-        """Directions are those of whole tensors."""
-        return "tensor"
-
-    def prepare(self, scan: Scan) -> Coefficients:
+    def coefficients(self, span: Span) -> Coefficients:
         """Coefficients of the mean."""
         weights = np.array(self.weight)
         if self.normalize_weights:
             weights = weights / weights.sum()
-        return tangent_mean(Span(gram(scan)), weights, self.eps)
-
-    def combine(self, part: Part, stats: Coefficients) -> Float[Tensor, " elements"]:
-        """Add up."""
-        return weighted_sum(part, stats)
+        return tangent_mean(span, weights, self.eps)
 
 
 def _stretch(angle: float) -> float:
