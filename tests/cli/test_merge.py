@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import merganser
-from merganser.merging import METHODS, parameters_of, read_recipe
+from merganser.merging import METHODS, parameters_of, plan_recipe, read_recipe
+from merganser.merging.methods import fields_of
 
 COMMAND = str(Path(sys.executable).with_name("merganser"))
 NAMES = (
@@ -133,9 +134,9 @@ class TestMerging:
         ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
     )
     def test_options_are_the_parameters(self, made, words, parameters):
-        written = read_recipe(made(*words) / "recipe.json").parameters
-        found = {name: written[name] for name in parameters}
-        assert json.loads(json.dumps(found)) == json.loads(json.dumps(parameters))
+        [method] = plan_recipe(read_recipe(made(*words) / "recipe.json")).methods
+        fields = {p.name: field for field, p in fields_of(type(method))}
+        assert {name: getattr(method, fields[name]) for name in parameters} == parameters
 
     def test_sizes_of_shards_have_units(self, made, run, tmp_path):
         for size, shards in {"100": 4, "0.13k": 3, "5G": 1, "1TB": 1}.items():
@@ -144,7 +145,7 @@ class TestMerging:
 
     def test_digests_are_named_if_asked_for(self, made, place):
         assert (
-            read_recipe(made("--digests") / "recipe.json").models[1].digest
+            read_recipe(made("--digests") / "recipe.json").ingredients[1].digest
             == merganser.open(place / "second").digest
         )
 
@@ -156,7 +157,7 @@ class TestMerging:
             == f"error: {folder} exists already. Choose another path, or allow it to be overwritten.\n"
         )
         run("merge", "first", "--out", folder, "--overwrite")
-        assert len(read_recipe(folder / "recipe.json").models) == 1
+        assert len(read_recipe(folder / "recipe.json").ingredients) == 1
 
     def test_a_terminal_gets_a_bar_unless_it_is_to_be_quiet(self, place, tmp_path):
         def start(*words):

@@ -195,7 +195,7 @@ def test_progress_grows_to_its_total_and_no_further(method, workers, monkeypatch
     assert done[-1] == seen[-1].total
     assert done[-2] < done[-1], "it is not at its end before the end"
     words = [progress.doing for progress in seen]
-    assert set(words) == ({"measuring", "merging"} if plan.method.scope == "model" else {"merging"})
+    assert set(words) == ({"measuring", "merging"} if plan.methods[0].scope == "model" else {"merging"})
     assert words == sorted(words)  # measuring comes first
 
 

@@ -161,7 +161,7 @@ def test_a_base_with_an_adapter_is_a_model_like_any_other(tmp_path, two):
     merged = merge([two[0], reference], out=tmp_path / "out")
     assert_same(merged, mean(tensors(0), second))
     recipe = read_recipe(tmp_path / "out" / "recipe.json")
-    assert recipe.models[1].reference == reference
+    assert recipe.ingredients[1].reference == reference
     assert verify(tmp_path / "out").is_same
 
 
@@ -210,7 +210,7 @@ def test_configuration_and_tokenizer_come_from_the_donor(tmp_path, two):
     assert (tmp_path / "out" / "tokenizer.json").read_text() == COMPANIONS["tokenizer.json"].replace(
         "}", " }"
     )
-    assert read_recipe(tmp_path / "out" / "recipe.json").donor == 1
+    assert read_recipe(tmp_path / "out" / "recipe.json").blueprint.donor == 1
     assert verify(tmp_path / "out").is_same
 
 
@@ -300,7 +300,7 @@ def test_an_element_type_that_is_asked_for_is_written_and_said_in_the_configurat
     for name, tensor in expected.items():
         assert merged.read(name).equal(tensor)
     assert merged.config["torch_dtype"] == "bfloat16"
-    assert read_recipe(tmp_path / "out" / "recipe.json").dtype == "bfloat16"
+    assert read_recipe(tmp_path / "out" / "recipe.json").blueprint.dtype == "bfloat16"
     assert verify(tmp_path / "out").is_same
 
 
@@ -411,26 +411,33 @@ def test_the_recipe_says_everything_that_was_done(tmp_path, two):
         "format": "merganser/merge",
         "version": 1,
         "written_by": f"merganser {merganser.__version__}",
-        "method": "dare_ties",
-        "base": {
-            "reference": str(tmp_path / "base"),
-            "fingerprint": fingerprint(merganser.open(tmp_path / "base")),
-            "digest": None,
-        },
         "models": [
-            {"reference": folder, "fingerprint": fingerprint(merganser.open(folder)), "digest": None}
-            for folder in two
+            {
+                "reference": str(folder),
+                "fingerprint": fingerprint(merganser.open(folder)),
+                "digest": None,
+            }
+            for folder in (tmp_path / "base", *two)
         ],
-        "parameters": {
-            "weight": [1.0, 0.5],
-            "density": [0.5, 0.5],
-            "normalize": False,
-            "rescale": "exact",
-            "lambda": 1.0,
-        },
+        "method": "dare_ties",
+        "dialect": "papers",
+        "base": 0,
         "donor": 0,
         "dtype": "float16",
         "seed": 7,
+        "parameters": {"density": 0.5, "normalize": False, "rescale": "exact", "lambda": 1.0},
+        "modules": [
+            {
+                "slices": [
+                    {
+                        "sources": [
+                            {"model": 1, "parameters": {"weight": 1.0}},
+                            {"model": 2, "parameters": {"weight": 0.5}},
+                        ]
+                    }
+                ]
+            }
+        ],
     }
 
 
@@ -438,7 +445,7 @@ def test_references_in_the_recipe_open_from_anywhere(tmp_path, two, monkeypatch)
     monkeypatch.chdir(tmp_path)
     merge(["first", "./second"], out="out")
     monkeypatch.chdir("/")
-    assert [model.reference for model in read_recipe(tmp_path / "out" / "recipe.json").models] == two
+    assert [each.reference for each in read_recipe(tmp_path / "out" / "recipe.json").ingredients] == two
     assert verify(tmp_path / "out").is_same
 
 
@@ -614,6 +621,15 @@ class TestVerifying:
             ({"donor": 2}, "is no recipe"),
             ({"donor": -1}, "is no recipe"),
             ({"donor": "first"}, "is no recipe"),
+            ({"dialect": "latin"}, "is no recipe"),
+            ({"modules": []}, "is no recipe"),
+            ({"modules": [{"slices": []}]}, "is no recipe"),
+            ({"modules": [{"slices": [{"sources": []}]}]}, "is no recipe"),
+            ({"modules": [{"slices": [{"sources": [{"model": 7}]}]}]}, "is no recipe"),
+            ({"modules": [{"slices": [{"sources": [{"model": True}]}]}]}, "is no recipe"),
+            ({"modules": [{"slices": [{"sources": [{"model": 0, "blocks": [1]}]}]}]}, "is no recipe"),
+            ({"parameters": {"weight": [{"value": []}]}}, "is no recipe"),
+            ({"parameters": {"weight": {"value": 1}}}, "is no recipe"),
             ({"dtype": 16}, "is no recipe"),
             ({"seed": "x"}, "is no recipe"),
         ],

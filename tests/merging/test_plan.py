@@ -72,7 +72,7 @@ def test_a_tensor_is_read_once_unless_the_method_measures_first(method):
     base = unread("base", **PLAIN) if rule.base == "required" else None
     parameters = {p.name: 0.5 for p in parameters_of(METHODS[method]) if p.is_required}
     plan = plan_merge(models, method, base=base, parameters=parameters)
-    assert plan.passes == (1 if plan.method.scope == "none" else 2)
+    assert plan.passes == (1 if plan.methods[0].scope == "none" else 2)
     assert plan.bytes_in == plan.passes * len(plan.inputs) * 2 * 864
     assert plan.bytes_out == 2 * 864
 
@@ -220,7 +220,7 @@ def test_a_misspelt_parameter_is_answered_with_the_right_one(method, given, mean
 def test_lambda_may_be_spelt_as_python_wants_it():
     a, b, base = three()
     for name in ("lambda", "lambda_"):
-        assert plan_merge([a, b], "ties", base=base, parameters={name: 0.5}).method.lambda_ == 0.5
+        assert plan_merge([a, b], "ties", base=base, parameters={name: 0.5}).methods[0].lambda_ == 0.5
 
 
 def test_a_missing_parameter_is_asked_for_with_what_it_does():
@@ -302,8 +302,8 @@ def test_an_element_type_that_is_none_is_refused():
 
 def test_parameters_are_kept_as_numbers_for_each_model():
     plan = plan_merge(three(), "linear", parameters={"weight": 2})
-    assert plan.method.weight == (2.0, 2.0, 2.0)
-    assert plan_merge(three(), parameters={"weight": (1, 2, 3)}).method.weight == (1.0, 2.0, 3.0)
+    assert plan.methods[0].weight == (2.0, 2.0, 2.0)
+    assert plan_merge(three(), parameters={"weight": (1, 2, 3)}).methods[0].weight == (1.0, 2.0, 3.0)
 
 
 def test_planning_reads_nothing_but_merging_does():

@@ -115,7 +115,7 @@ def merge(
             raise ValueError("Where to? Name a folder with --out, or look at the plan with --dry-run.")
         began = time.monotonic()
         with _saying_how_to_go_on(out), _bar(quiet=quiet) as watch:
-            recipe = recipe_of(plan, dtype=dtype, digests=digests)
+            recipe = recipe_of(plan, digests=digests)
             engine = Engine(plan, execution, watch)
             merged = write_merge(engine, recipe, out, shard_size=_bytes(shard_size), overwrite=overwrite)
         seconds = time.monotonic() - began

@@ -23,7 +23,8 @@ from merganser.merging._execute import Engine, Progress
 from merganser.merging._gram import Gram
 from merganser.merging._merge import Model, merge, open_models, recipe_of
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
-from merganser.merging._plan import MergePlan, Target, method_named, plan_merge
+from merganser.merging._plan import MergePlan, Target
+from merganser.merging._planning import method_named, methods_of, plan_blueprint, plan_merge
 from merganser.merging._rebuild import Verification, materialise, plan_recipe, verify
 from merganser.merging._recipe import RECIPE_NAME, Recipe, read_combination, read_recipe, write_recipe
 from merganser.merging._write import SHARD_BYTES, default_workers, write_merge

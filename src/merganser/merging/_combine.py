@@ -79,18 +79,17 @@ def plan_combination(combination: Combination, seeds: Sequence[Checkpoint]) -> M
             "Was it made for others?"
         )
     donor = checkpoints[0]
-    merged = [
-        Target(donor.spec(n), Aligned(tuple((c, n) for c in checkpoints)), is_merged=True)
-        for n in layout.names
-    ]
-    copied = [Target(donor.spec(n), Aligned(((donor, n),)), is_merged=False) for n in donor.buffers]
     starts = {name: begin for name, (begin, _) in layout.spans().items()}
     method = _Combine(combination, starts)
-    return MergePlan("combination", method, checkpoints, None, donor, (*merged, *copied))
+    merged = [
+        Target(donor.spec(n), Aligned(tuple((c, n) for c in checkpoints)), method) for n in layout.names
+    ]
+    copied = [Target(donor.spec(n), Aligned(((donor, n),)), None) for n in donor.buffers]
+    return MergePlan("combination", checkpoints, donor, (*merged, *copied), donor.config)
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Combine(MergeMethod):
     """A combination in the place of a merge method."""
 

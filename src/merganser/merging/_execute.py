@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from merganser._errors import CheckpointError
-from merganser.merging._plan import MergePlan, Target, target_bytes_in
-from merganser.merging.methods import Noise, Part
+from merganser.merging._plan import MergePlan, Target
+from merganser.merging.methods import MergeMethod, Noise, Part
 from merganser.weights import DTYPES, REDUCTION, Buffers, Checkpoint, Execution, single_threaded
 
 if TYPE_CHECKING:
@@ -84,10 +84,8 @@ class Engine:
         _check_device(self.execution.device)
         self._inputs, self._outputs = Buffers(), Buffers()
         self._done = 0
-        self._model_stats: Any = None
-        self._measured = self.plan.method.scope != "model"
-        merged = [] if self._measured else [target for target in self.plan.targets if target.is_merged]
-        self._to_measure = sum(target_bytes_in(target, 1) for target in merged)
+        self._model_stats: dict[Hashable, Any] | None = None
+        self._to_measure = sum(target.bytes_once for target in self.plan.targets if _sees_model(target))
 
     def run(self, targets: Iterable[Target], sink: Sink) -> None:
         """Compute targets and hand their bytes to a sink.
@@ -124,12 +122,19 @@ class Engine:
         self._done += sum(map(self._cost, targets))
 
     def _measure_model(self) -> None:
-        if self._measured:
+        """Measure what methods want to see of the whole model: of all tensors that they treat alike."""
+        if self._model_stats is not None:
             return
-        merged = [target for target in self.plan.targets if target.is_merged]
-        self._model_stats = self.plan.method.prepare(_ModelScan(self, merged))
-        self._measured = True
-        self.measured(self._to_measure)
+        groups: dict[Hashable, list[Target]] = {}
+        for target in self.plan.targets:
+            if _sees_model(target):
+                groups.setdefault(_group(target), []).append(target)
+        self._model_stats = {}
+        for group, targets in groups.items():
+            assert targets[0].method is not None
+            self._model_stats[group] = targets[0].method.prepare(_ModelScan(self, targets))
+        if self._to_measure:
+            self.measured(self._to_measure)
 
     def measured(self, count: int) -> None:
         """Count bytes of the whole model that were read to measure; reading them again is not in the total."""
@@ -140,15 +145,15 @@ class Engine:
     def _units(self, targets: Iterable[Target]) -> Iterator[_Unit]:
         for target in targets:
             length = target.spec.numel
-            if target.is_merged and self.plan.method.scope != "tensor":
+            if target.method is not None and target.method.scope != "tensor":
                 length = target.sources.step(_UNIT)
             for begin in range(0, target.spec.numel, max(length, 1)):
                 yield _Unit(target, begin, min(begin + length, target.spec.numel))
 
     def _cost(self, target: Target) -> int:
         """Bytes read and written for a target, but for what measuring the whole model reads of it."""
-        passes = 1 if self.plan.method.scope == "model" else self.plan.passes
-        return target_bytes_in(target, passes) + target.spec.nbytes
+        read = target.bytes_once if _sees_model(target) else target.bytes_in
+        return read + target.spec.nbytes
 
     def _advance(self, count: int, doing: str) -> None:
         self._done += count
@@ -160,31 +165,34 @@ class Engine:
         self, target: Target, begin: int = 0, end: int | None = None, stride: int = 1
     ) -> Iterator[Part]:
         """The elements of a target's sources as the method wants them."""
-        noise = Noise(self.plan.seed, target.spec.name)
-        has_base, columns = self.plan.base is not None, max(target.sources.columns, 1)
+        noise, columns = Noise(self.plan.seed, target.spec.name), max(target.sources.columns, 1)
+        takes_deltas = target.method is not None and target.method.rule.space == "deltas"
         for block in target.sources.blocks(self.execution, self._inputs, begin, end, stride):
-            base, values = (block.values[0], block.values[1:]) if has_base else (None, block.values)
-            if base is not None and self.plan.method.rule.space == "deltas":
+            base, values = (block.values[0], block.values[1:]) if target.has_base else (None, block.values)
+            if base is not None and takes_deltas:
                 values -= base
             yield Part(values, base, block.begin, columns, noise, target.spec.name)
 
     def _write(self, unit: _Unit, sink: Sink) -> None:
-        if not unit.target.is_merged:
+        method = unit.target.method
+        if method is None:
             _copy(unit.target, sink)
             return
-        stats = self._model_stats
         try:
-            if self.plan.method.scope == "tensor":
-                stats = self.plan.method.prepare(_TensorScan(self, unit.target))
+            stats = None
+            if method.scope == "tensor":
+                stats = method.prepare(_TensorScan(self, unit.target))
+            elif method.scope == "model" and self._model_stats is not None:
+                stats = self._model_stats[_group(unit.target)]
             for part in self.parts(unit.target, unit.begin, unit.end):
-                self._combine(part, stats, unit.target, sink)
+                self._combine(method, part, stats, unit.target, sink)
         except ValueError as error:
             fault = self.find_fault(unit.target, unit.begin, unit.end)
             raise (fault or ValueError(f"Tensor {unit.target.spec.name!r}: {error}")) from error
 
-    def _combine(self, part: Part, stats: Any, target: Target, sink: Sink) -> None:
-        merged = self.plan.method.combine(part, stats)
-        if part.base is not None and self.plan.method.rule.space == "deltas":
+    def _combine(self, method: MergeMethod, part: Part, stats: Any, target: Target, sink: Sink) -> None:
+        merged = method.combine(part, stats)
+        if part.base is not None and method.rule.space == "deltas":
             merged.add_(part.base)
         spec = target.spec
         stored = self._rounded(merged, spec.dtype)
@@ -234,7 +242,7 @@ class _TensorScan:
 
     def __init__(self, engine: Engine, target: Target) -> None:
         self._engine, self._target = engine, target
-        self.models, self.has_base = len(engine.plan.models), engine.plan.base is not None
+        self.models, self.has_base = target.models, target.has_base
         self.numel = target.spec.numel
 
     def __call__(self, measure: Callable[[Part], _R], *, stride: int = 1) -> Iterator[_R]:
@@ -243,11 +251,11 @@ class _TensorScan:
 
 
 class _ModelScan:
-    """Passes over all targets, in parallel; what is found comes in the order of the elements."""
+    """Passes over many targets, in parallel; what is found comes in the order of the elements."""
 
     def __init__(self, engine: Engine, targets: Sequence[Target]) -> None:
         self._engine, self._targets = engine, targets
-        self.models, self.has_base = len(engine.plan.models), engine.plan.base is not None
+        self.models, self.has_base = targets[0].models, targets[0].has_base
         self.numel = sum(target.spec.numel for target in targets)
 
     def __call__(self, measure: Callable[[Part], _R], *, stride: int = 1) -> Iterator[_R]:
@@ -269,8 +277,22 @@ class _ModelScan:
         found_in = engine.execution.map(measure_unit, _with_starts(units, stride))
         for unit, found in zip(units, found_in, strict=True):
             if stride == 1:
-                engine.measured(_share(target_bytes_in(unit.target, 1), unit))
+                engine.measured(_share(unit.target.bytes_once, unit))
             yield from found
+
+
+def _sees_model(target: Target) -> bool:
+    return target.method is not None and target.method.scope == "model"
+
+
+def _group(target: Target) -> Hashable:
+    """What targets agree in that are measured together: what is measured, and of which models."""
+    assert target.method is not None
+    return (
+        target.method.measured,
+        target.has_base,
+        tuple(id(checkpoint) for checkpoint, _ in target.sources.sources),
+    )
 
 
 def _share(whole: int, unit: _Unit) -> int:

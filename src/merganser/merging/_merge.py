@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from merganser.merging._execute import Engine, Progress
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
-from merganser.merging._plan import MergePlan, plan_merge
+from merganser.merging._plan import MergePlan
+from merganser.merging._planning import plan_merge
 from merganser.merging._write import SHARD_BYTES, default_workers, merged_config, write_merge
 from merganser.weights import Checkpoint, Execution, open_checkpoint
 
@@ -78,7 +79,7 @@ def merge(
     engine = Engine(plan, Execution(workers or default_workers(), device=device), progress)
     if out is None:
         return engine.in_memory(merged_config(plan))
-    recipe = recipe_of(plan, dtype=stored, digests=digests)
+    recipe = recipe_of(plan, digests=digests)
     return write_merge(engine, recipe, Path(out), shard_size=shard_size, overwrite=overwrite)
 
 
@@ -115,19 +116,19 @@ def open_models(
     raise ValueError(f"The donor must be one of the models or the base, but {wanted.source} is none of them.")
 
 
-def recipe_of(plan: MergePlan, *, dtype: str | None, digests: bool = False) -> MergeRecipe:
-    """The recipe that leads to the same plan again."""
-    parameters = {field.name.rstrip("_"): getattr(plan.method, field.name) for field in _fields(plan)}
-    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in parameters.items()}
-    return MergeRecipe(
-        plan.method_name,
-        tuple(Ingredient.of(model, digest=digests) for model in plan.models),
-        None if plan.base is None else Ingredient.of(plan.base, digest=digests),
-        listed,
-        next(i for i, checkpoint in enumerate(plan.inputs) if checkpoint is plan.donor),
-        dtype,
-        plan.seed,
-    )
+def recipe_of(plan: MergePlan, *, digests: bool = False) -> MergeRecipe:
+    """The recipe that leads to the same plan again.
+
+    Args:
+        plan: The plan of a merge by rule.
+        digests: Whether to name the models by their digests too, which reads every byte.
+
+    Raises:
+        ValueError: If the plan is that of a combination.
+    """
+    if plan.blueprint is None:
+        raise ValueError("Expected the plan of a merge by rule, but this is one of a combination of seeds.")
+    return MergeRecipe(plan.blueprint, tuple(Ingredient.of(model, digest=digests) for model in plan.inputs))
 
 
 def _is_same(first: Checkpoint, second: Checkpoint) -> bool:
@@ -149,7 +150,3 @@ def _open(model: Model, name: str) -> Checkpoint:
         "A model must be a path or hub id, a checkpoint, a state dict or a torch module, but is "
         f"{type(model).__name__}."
     )
-
-
-def _fields(plan: MergePlan) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(plan.method)  # pyright: ignore[reportArgumentType]

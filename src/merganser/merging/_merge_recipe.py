@@ -9,25 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Any
 
 from merganser._errors import ConfigError
 from merganser._version import __version__
+from merganser.merging._blueprint import Blueprint
 from merganser.weights import Checkpoint, fingerprint
 
 MERGE_FORMAT = "merganser/merge"
 """What tells this kind of recipe from others."""
-
-_KINDS: Mapping[str, Any] = {
-    "method": str,
-    "models": list,
-    "parameters": dict,
-    "donor": int,
-    "dtype": str | None,
-    "seed": int,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,45 +78,18 @@ class MergeRecipe:
     """What was done to make a model.
 
     Args:
-        method: The method's name.
-        models: The models beside the base.
-        base: The base, if there is one.
-        parameters: All of the method's parameters, defaults included.
-        donor: Which of base and models, counted from the base, gave names, types and configuration.
-        dtype: Element type of all merged tensors; None for the donor's.
-        seed: Key of random numbers.
+        blueprint: The merge.
+        ingredients: The models that it numbers.
     """
 
-    method: str
-    models: tuple[Ingredient, ...]
-    base: Ingredient | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    donor: int = 0
-    dtype: str | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
-
-    @property
-    def ingredients(self) -> tuple[Ingredient, ...]:
-        """Base, if there is one, and models."""
-        return self.models if self.base is None else (self.base, *self.models)
+    blueprint: Blueprint
+    ingredients: tuple[Ingredient, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain form."""
-        return {
-            "format": MERGE_FORMAT,
-            "version": 1,
-            "written_by": f"merganser {__version__}",
-            "method": self.method,
-            "base": None if self.base is None else dataclasses.asdict(self.base),
-            "models": [dataclasses.asdict(model) for model in self.models],
-            "parameters": dict(self.parameters),
-            "donor": self.donor,
-            "dtype": self.dtype,
-            "seed": self.seed,
-        }
+        head = {"format": MERGE_FORMAT, "version": 1, "written_by": f"merganser {__version__}"}
+        models = [dataclasses.asdict(ingredient) for ingredient in self.ingredients]
+        return head | {"models": models} | self.blueprint.to_json()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MergeRecipe:
@@ -139,18 +103,10 @@ class MergeRecipe:
                 f"Expected a recipe of format {MERGE_FORMAT!r}, version 1, but found {data.get('format')!r}, "
                 f"version {data.get('version')!r}. Was it written by a newer release?"
             )
-        for key, kind in _KINDS.items():
-            if not isinstance(data[key], kind) or isinstance(data[key], bool):
-                raise ValueError(f"its `{key}` is {data[key]!r}.")  # noqa: TRY004
-        listed = [*data["models"], *([] if data["base"] is None else [data["base"]])]
-        if not data["models"] or not 0 <= data["donor"] < len(listed):
-            raise ValueError(f"its donor is number {data['donor']} of {len(listed)} models.")
-        return cls(
-            method=data["method"],
-            models=tuple(Ingredient.from_json(model) for model in data["models"]),
-            base=None if data["base"] is None else Ingredient.from_json(data["base"]),
-            parameters=data["parameters"],
-            donor=data["donor"],
-            dtype=data["dtype"],
-            seed=data["seed"],
-        )
+        blueprint = Blueprint.from_json(data)
+        ingredients = tuple(map(Ingredient.from_json, data["models"]))
+        if not 0 <= blueprint.models[0] <= blueprint.models[-1] < len(ingredients):
+            raise ValueError(
+                f"it speaks of model {blueprint.models[-1]}, but names {len(ingredients)} models."
+            )
+        return cls(blueprint, ingredients)

@@ -1,28 +1,26 @@
-"""What a merge is going to do, checked whole before a byte of data is read.
+"""What a merge is going to do, tensor by tensor.
 
 | object | what |
 | --- | --- |
-| [`MergePlan`][] | everything: models, method, targets, where configuration and tokenizer come from |
-| [`Target`][] | one tensor of the result, and the tensors it is made of |
+| [`MergePlan`][] | everything: targets, models, where configuration and tokenizer come from |
+| [`Target`][] | one tensor of the result, the tensors it is made of, and how |
 
-Planning reads headers only. Every target has one tensor in each model, of one shape; element types may differ.
+How plans are made from blueprints: `_planning`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from merganser._errors import CheckpointError
-from merganser.merging.methods import METHODS, MergeMethod, bind
-from merganser.weights import DTYPES, Aligned, Checkpoint, Execution, TensorSpec, misfit, tied_to
+from merganser.merging._blueprint import Blueprint
+from merganser.merging.methods import MergeMethod
+from merganser.weights import Aligned, Checkpoint, Execution, TensorSpec
 
 _SCRATCH_ROWS = 4
 """Rows of a block's length that a formula needs beside its inputs, roughly."""
-
-_FLOATS = {row.library: row.name for row in DTYPES.values() if row.is_floating}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +30,39 @@ class Target:
     Args:
         spec: Name, element type and shape it is written with.
         sources: The tensors it is made of: the base's first, if there is one, then the models'.
-        is_merged: Whether it is computed; otherwise the first source is copied.
+        method: What it is computed by; None to copy the first source.
+        has_base: Whether the first source is a base.
     """
 
     spec: TensorSpec
     sources: Aligned
-    is_merged: bool
+    method: MergeMethod | None
+    has_base: bool = False
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether it is computed."""
+        return self.method is not None
+
+    @property
+    def models(self) -> int:
+        """How many models it is made of, beside the base."""
+        return len(self.sources.sources) - self.has_base
+
+    @property
+    def passes(self) -> int:
+        """How often it is read, as a rule."""
+        return 1 if self.method is None or self.method.scope == "none" else 2
+
+    @property
+    def bytes_once(self) -> int:
+        """Bytes of its sources."""
+        return sum(checkpoint.spec(name).nbytes for checkpoint, name in self.sources.sources)
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes read, counting every pass."""
+        return self.bytes_once * self.passes
 
 
 @dataclass(frozen=True)
@@ -46,36 +71,43 @@ class MergePlan:
 
     Args:
         method_name: The method as users call it.
-        method: The method with its parameters.
-        models: The models beside the base, in the order given.
-        base: The base, if the method works from one.
-        donor: Whose configuration, tokenizer, tensor names and element types the result has.
+        inputs: All models, the base among them.
+        donor: Whose tokenizer the result has.
         targets: The result's tensors, in the order in which they are written.
+        config: The result's configuration, but for what follows from its tensors.
+        blueprint: What it was made from; None for a combination of seeds.
+        base: The base, if the method works from one.
         seed: Key of all random numbers.
     """
 
     method_name: str
-    method: MergeMethod
-    models: tuple[Checkpoint, ...]
-    base: Checkpoint | None
+    inputs: tuple[Checkpoint, ...]
     donor: Checkpoint
     targets: tuple[Target, ...]
+    config: Mapping[str, Any]
+    blueprint: Blueprint | None = None
+    base: Checkpoint | None = None
     seed: int = 0
 
     @property
-    def inputs(self) -> tuple[Checkpoint, ...]:
-        """All checkpoints that are read: the base first, then the models."""
-        return self.models if self.base is None else (self.base, *self.models)
+    def models(self) -> tuple[Checkpoint, ...]:
+        """The models beside the base."""
+        return tuple(checkpoint for checkpoint in self.inputs if checkpoint is not self.base)
+
+    @cached_property
+    def methods(self) -> tuple[MergeMethod, ...]:
+        """The methods at work, each with its parameters; several where parameters vary over the model."""
+        return tuple({target.method: None for target in self.targets if target.method is not None})
 
     @property
     def passes(self) -> int:
         """How often a merged tensor is read, as a rule."""
-        return 1 if self.method.scope == "none" else 2
+        return max((target.passes for target in self.targets), default=1)
 
     @cached_property
     def bytes_in(self) -> int:
         """Bytes of tensors that are read, counting every pass."""
-        return sum(target_bytes_in(target, self.passes) for target in self.targets)
+        return sum(target.bytes_in for target in self.targets)
 
     @cached_property
     def bytes_out(self) -> int:
@@ -115,121 +147,3 @@ class MergePlan:
             row["parameters"] += spec.numel
             row["bytes"] += spec.nbytes
         return list(rows.values())
-
-
-def target_bytes_in(target: Target, passes: int) -> int:
-    """Bytes read for one target."""
-    once = sum(checkpoint.spec(name).nbytes for checkpoint, name in target.sources.sources)
-    return once * (passes if target.is_merged else 1)
-
-
-def plan_merge(
-    models: Sequence[Checkpoint],
-    method: str = "linear",
-    *,
-    base: Checkpoint | None = None,
-    donor: Checkpoint | None = None,
-    dtype: str | None = None,
-    seed: int = 0,
-    parameters: Mapping[str, Any] | None = None,
-) -> MergePlan:
-    """Check that models, method and parameters fit, and say what will be done.
-
-    Args:
-        models: The models, without the base.
-        method: A name in `METHODS`.
-        base: The base that the models were tuned from.
-        donor: Whose configuration, names and element types the result has; the base, or else the first model.
-        dtype: Element type of all merged tensors, as torch names it; by default that of the donor's tensor.
-        seed: Key of random numbers.
-        parameters: The method's parameters.
-
-    Raises:
-        ValueError: If the method is unknown or does not take these models or parameters.
-        CheckpointError: If the models do not fit together.
-    """
-    rule_class = method_named(method)
-    _check_base(method, base)
-    bound = bind(method, rule_class, len(models), parameters or {})
-    inputs = tuple(models) if base is None else (base, *models)
-    for checkpoint in inputs:
-        _refuse_quantised(checkpoint)
-    donor = inputs[0] if donor is None else donor
-    targets = tuple(_targets(inputs, donor, bound, _stored_type(dtype)))
-    return MergePlan(method, bound, tuple(models), base, donor, targets, seed)
-
-
-def method_named(name: str) -> type[MergeMethod]:
-    """A row of `METHODS`.
-
-    Raises:
-        ValueError: If there is none of that name, with the one that may have been meant.
-    """
-    if name in METHODS:
-        return METHODS[name]
-    import difflib
-
-    close = difflib.get_close_matches(name, METHODS, n=1)
-    hint = f"Did you mean `{close[0]}`?" if close else f"Known are {', '.join(METHODS)}."
-    raise ValueError(f"There is no merge method `{name}`. {hint}")
-
-
-def _check_base(method: str, base: Checkpoint | None) -> None:
-    wanted = METHODS[method].rule.base
-    if wanted == "required" and base is None:
-        raise ValueError(
-            f"`{method}` works on differences from a base model, but none was given. Name the model that the others "
-            "were tuned from as `base`, or use `linear`."
-        )
-    if wanted == "refused" and base is not None:
-        raise ValueError(
-            f"`{method}` takes no base model. Name it among the models if it is to be merged with them."
-        )
-
-
-def _refuse_quantised(checkpoint: Checkpoint) -> None:
-    if checkpoint.config.get("quantization_config"):
-        raise CheckpointError(
-            f"{checkpoint.source} is quantised (its configuration has a `quantization_config`), and packed numbers "
-            "cannot be added up. Use the model it was quantised from, or dequantise it first."
-        )
-
-
-def _stored_type(dtype: str | None) -> str | None:
-    if dtype is None:
-        return None
-    name = dtype.removeprefix("torch.")
-    if name not in _FLOATS:
-        raise ValueError(f"`dtype` must be one of {', '.join(_FLOATS)}, but is {dtype!r}.")
-    return _FLOATS[name]
-
-
-def _targets(
-    inputs: Sequence[Checkpoint], donor: Checkpoint, method: MergeMethod, dtype: str | None
-) -> Iterable[Target]:
-    for name in _names(inputs, donor):
-        holder = donor if name in donor else next(checkpoint for checkpoint in inputs if name in checkpoint)
-        sources = tuple((checkpoint, _resolve(checkpoint, name, holder)) for checkpoint in inputs)
-        spec, aligned = holder.spec(name), Aligned(sources, method.whole_rows)
-        stored = TensorSpec(name, dtype or spec.dtype, spec.shape) if spec.is_floating else spec
-        yield Target(stored, aligned, is_merged=spec.is_floating)
-
-
-def _names(inputs: Sequence[Checkpoint], donor: Checkpoint) -> list[str]:
-    """The donor's tensors, and those that it ties but another model holds apart."""
-    others = sorted({name for checkpoint in inputs for name in checkpoint if name not in donor})
-    for name in others:
-        if tied_to(name, donor) is None:
-            holder = next(checkpoint for checkpoint in inputs if name in checkpoint)
-            raise CheckpointError(misfit(name, holder, donor))
-    return [*donor, *others]
-
-
-def _resolve(checkpoint: Checkpoint, name: str, holder: Checkpoint) -> str:
-    """What a checkpoint calls a tensor of another: the same, or the tensor it ties it to."""
-    tied = None if name in checkpoint else tied_to(name, checkpoint)
-    if tied is not None and checkpoint.spec(tied).shape == holder.spec(name).shape:
-        return tied
-    if why := misfit(name, holder, checkpoint):
-        raise CheckpointError(why)
-    return name

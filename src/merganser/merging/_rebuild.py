@@ -13,7 +13,8 @@ from merganser.merging._combine import plan_combination
 from merganser.merging._execute import Engine, Progress
 from merganser.merging._merge import Model, open_models
 from merganser.merging._merge_recipe import MergeRecipe
-from merganser.merging._plan import MergePlan, plan_merge
+from merganser.merging._plan import MergePlan
+from merganser.merging._planning import plan_blueprint
 from merganser.merging._recipe import RECIPE_NAME, Recipe, read_recipe
 from merganser.merging._write import default_workers, merged_config, write_merge
 from merganser.weights import Checkpoint, Execution, open_checkpoint
@@ -57,17 +58,7 @@ def plan_recipe(recipe: Recipe, models: Sequence[Model] = ()) -> MergePlan:
     """The plan that a recipe stands for; arguments and errors as those of `materialise`."""
     if isinstance(recipe, Combination):
         return plan_combination(recipe, open_models(models, None, None)[0])
-    opened = _ingredients(recipe, models)
-    base, others = (None, opened) if recipe.base is None else (opened[0], opened[1:])
-    return plan_merge(
-        others,
-        recipe.method,
-        base=base,
-        donor=opened[recipe.donor],
-        dtype=recipe.dtype,
-        seed=recipe.seed,
-        parameters=recipe.parameters,
-    )
+    return plan_blueprint(recipe.blueprint, _ingredients(recipe, models))
 
 
 @dataclass(frozen=True, slots=True)

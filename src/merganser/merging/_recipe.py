@@ -61,6 +61,6 @@ def read_combination(path: Path | str) -> Combination:
     recipe = read_recipe(path)
     if not isinstance(recipe, Combination):
         raise ConfigError(
-            f"{path} is the recipe of a merge by `{recipe.method}`, not of a combination of seeds."
+            f"{path} is the recipe of a merge by `{recipe.blueprint.method}`, not of a combination of seeds."
         )
     return recipe

@@ -97,7 +97,7 @@ def write_merge(
 
 def merged_config(plan: MergePlan) -> dict[str, Any]:
     """The donor's configuration, true to what is written: element type, and whether the head is tied."""
-    config = copy.deepcopy(dict(plan.donor.config))
+    config = copy.deepcopy(dict(plan.config))
     parts = [config, *(part for key, part in config.items() if _is_part(key, part))]
     types = {target.spec.dtype for target in plan.targets if target.is_merged}
     if len(types) == 1:

@@ -6,7 +6,7 @@ The values:
     Layer: Tensors that belong together, such as one transformer block.
     FlatLayout, Piece: Where each tensor lies in the flattened parameters.
     Digest: The name of a checkpoint's content.
-    Architecture, Stream: Blocks, embeddings, head, ties and vocabulary, read off a checkpoint.
+    Architecture, Stream, streams_of: Blocks, embeddings, head, ties and vocabulary, read off a checkpoint.
     Reference, HubId: How a checkpoint is named: a path, a hub id, a base with adapters.
 
 Reading:
@@ -37,7 +37,7 @@ Writing:
     atomic_write_bytes, atomic_write_text, atomic_directory: The same care for other files.
 """
 
-from merganser.weights._architecture import Architecture, Stream, tied_to
+from merganser.weights._architecture import Architecture, Stream, streams_of, tied_to
 from merganser.weights._architecture_file import ArchitectureDescription, read_architecture
 from merganser.weights._atomic import atomic_directory, atomic_write_bytes, atomic_write_text
 from merganser.weights._checkpoint import Checkpoint
@@ -119,6 +119,7 @@ __all__ = [
     "save",
     "shard_files",
     "single_threaded",
+    "streams_of",
     "tied_to",
     "write_config",
     "write_index",

@@ -15,7 +15,7 @@ a few lines of YAML say it (`read_architecture`), and what they say counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from types import MappingProxyType
 from merganser._errors import CheckpointError
 from merganser.weights._architecture_file import ArchitectureDescription
 from merganser.weights._checkpoint import Checkpoint
-from merganser.weights._order import Layer, embeds_tokens
+from merganser.weights._order import embeds_tokens
 from merganser.weights._spec import TensorSpec
 from merganser.weights._tied import implied_head, text_config
 
@@ -90,7 +90,7 @@ class Architecture:
         description = description or ArchitectureDescription()
         streams = description.streams_of(checkpoint)
         found = (
-            _streams(checkpoint.layers) if streams is None else tuple(Stream(*stream) for stream in streams)
+            streams_of(checkpoint) if streams is None else tuple(Stream(*stream) for stream in streams)
         )
         parts = {key: description.tensors_of(key, checkpoint) for key in ("embeddings", "head")}
         embeddings, head = (_of_kind(checkpoint, k) if names is None else names for k, names in parts.items())
@@ -136,8 +136,9 @@ def _of_kind(checkpoint: Checkpoint, kind: str) -> tuple[str, ...]:
     return tuple(name for layer in checkpoint.layers if layer.kind == kind for name in layer.tensors)
 
 
-def _streams(layers: Iterable[Layer]) -> tuple[Stream, ...]:
-    blocks = [layer.name for layer in layers if layer.kind == "block"]
+def streams_of(checkpoint: Checkpoint) -> tuple[Stream, ...]:
+    """The stacks of numbered blocks, in flat order, as far as names tell."""
+    blocks = [layer.name for layer in checkpoint.layers if layer.kind == "block"]
     groups = groupby(blocks, key=lambda block: block.rpartition(".")[0])
     return tuple(Stream(f"{stack}.{{}}" if stack else "{}", tuple(members)) for stack, members in groups)
 

@@ -28,7 +28,9 @@ from merganser.merging.methods._method import (
     Scope,
     Space,
     bind,
+    fields_of,
     parameters_of,
+    unknown_parameter,
 )
 from merganser.merging.methods._model_stock import ModelStock
 from merganser.merging.methods._nearswap import NearSwap
@@ -77,5 +79,7 @@ __all__ = [
     "Scope",
     "Space",
     "bind",
+    "fields_of",
     "parameters_of",
+    "unknown_parameter",
 ]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -128,6 +128,11 @@ class MergeMethod(ABC):
         """Whether parts must hold whole rows."""
         return False
 
+    @property
+    def measured(self) -> Hashable:
+        """What `prepare` depends on: tensors whose methods agree in it share statistics of the whole model."""
+        return self
+
     def prepare(self, scan: Scan) -> Any:
         """Statistics that the formula needs; None if it needs none."""
         return None
@@ -190,6 +195,12 @@ def parameters_of(method: type[MergeMethod]) -> tuple[Parameter, ...]:
     )
 
 
+def fields_of(method: type[MergeMethod]) -> Iterator[tuple[str, Parameter]]:
+    """Each parameter with the name of the field that holds it."""
+    fields = dataclasses.fields(method)  # pyright: ignore[reportArgumentType]
+    yield from zip((field.name for field in fields), parameters_of(method), strict=True)
+
+
 def bind(name: str, method: type[MergeMethod], models: int, values: Mapping[str, Any]) -> MergeMethod:
     """A method with its parameters, checked.
 
@@ -218,23 +229,28 @@ def bind(name: str, method: type[MergeMethod], models: int, values: Mapping[str,
     known = {p.name: p for p in parameters_of(method)}
     for given in values:
         if given.rstrip("_") not in known:
-            close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-            hint = f"Did you mean `{close[0]}`?" if close else f"It has {_listed(known)}."
-            raise ValueError(f"`{name}` has no parameter `{given}`. {hint}")
+            raise ValueError(unknown_parameter(name, given, known))
     given = {key.rstrip("_"): value for key, value in values.items()}
     bound: dict[str, Any] = {}
-    for f, p in zip(dataclasses.fields(method), known.values(), strict=True):  # pyright: ignore[reportArgumentType]
+    for field_name, p in fields_of(method):
         if p.name not in given and p.is_required:
             raise ValueError(f"`{name}` needs `{p.name}`: {p.help}. Add it.")
-        bound[f.name] = _checked(name, p, given.get(p.name, p.default), models)
+        bound[field_name] = _checked(name, p, given.get(p.name, p.default), models)
     return method(**bound)
+
+
+def unknown_parameter(method: str, given: str, known: Collection[str]) -> str:
+    """A message for a parameter that a method does not have."""
+    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    hint = f"Did you mean `{close[0]}`?" if close else f"It has {_listed(known)}."
+    return f"`{method}` has no parameter `{given}`. {hint}"
 
 
 def _kind(annotation: str) -> Any:
     return {"PerModel": "numbers", "float": "number", "int": "count", "bool": "flag"}.get(annotation, "word")
 
 
-def _listed(known: Mapping[str, Parameter]) -> str:
+def _listed(known: Collection[str]) -> str:
     return ", ".join(f"`{key}`" for key in known) if known else "no parameters"
 
 

@@ -18,6 +18,7 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast, final
 
@@ -76,6 +77,11 @@ class Ties(MergeMethod):
     def scope(self) -> Scope:
         """Where the trim is measured."""
         return cast("Scope", self.scope_)
+
+    @property
+    def measured(self) -> Hashable:
+        """Only densities decide thresholds."""
+        return type(self), self.density
 
     def prepare(self, scan: Scan) -> list[float]:
         """Thresholds, one for each model."""
