@@ -420,7 +420,8 @@ def test_the_recipe_says_everything_that_was_done(tmp_path, two):
             for folder in (tmp_path / "base", *two)
         ],
         "method": "dare_ties",
-        "dialect": "papers",
+        "dialect": "merganser",
+        "formulas": "papers",
         "base": 0,
         "donor": 0,
         "dtype": "float16",
@@ -622,6 +623,7 @@ class TestVerifying:
             ({"donor": -1}, "is no recipe"),
             ({"donor": "first"}, "is no recipe"),
             ({"dialect": "latin"}, "is no recipe"),
+            ({"formulas": "mergekit"}, "is no recipe"),
             ({"modules": []}, "is no recipe"),
             ({"modules": [{"slices": []}]}, "is no recipe"),
             ({"modules": [{"slices": [{"sources": []}]}]}, "is no recipe"),

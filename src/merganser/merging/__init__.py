@@ -8,14 +8,19 @@
 | [`combine_flat`][], [`plan_combination`][], [`checkpoint_of`][] | from a combination to weights |
 | [`METHODS`][], [`method_named`][], [`parameters_of`][], [`Parameter`][] | merging by rule |
 | [`MergeMethod`][], [`Part`][], [`Scan`][] | what a rule is |
+| [`Blueprint`][], [`Module`][], [`Slice`][], [`Source`][] | a merge with structure: slices, gradients, filters |
+| [`Setting`][], [`Case`][], [`Settings`][], [`Dialect`][], [`Formulas`][] | its parameters, names and formulas |
 | [`merge`][], [`open_models`][], [`Model`][], [`default_workers`][] | models in, a merged one out |
-| [`plan_merge`][], [`MergePlan`][], [`Target`][], [`Engine`][], [`Progress`][], [`write_merge`][] | its parts |
+| [`plan_merge`][], [`plan_blueprint`][], [`methods_of`][], [`SliceError`][] | from a blueprint to a plan |
+| [`MergePlan`][], [`Target`][] | what will be done |
+| [`Engine`][], [`Progress`][], [`write_merge`][], [`merged_config`][] | doing it |
 | [`SHARD_BYTES`][] | the usual size of a file |
 | [`MergeRecipe`][], [`Ingredient`][], [`recipe_of`][] | what was done, completely |
 | [`Recipe`][], [`read_recipe`][], [`read_combination`][], [`write_recipe`][], [`RECIPE_NAME`][] | recipes as files |
 | [`materialise`][], [`plan_recipe`][], [`verify`][], [`Verification`][] | from a recipe back to the model |
 """
 
+from merganser.merging._blueprint import Blueprint, Dialect, Formulas, Module, Slice, Source
 from merganser.merging._combination import Combination, blend
 from merganser.merging._combine import checkpoint_of, combine_flat, plan_combination
 from merganser.merging._crossover import Angles, Rule, crossover, linear_weights, slerp_weights
@@ -24,10 +29,11 @@ from merganser.merging._gram import Gram
 from merganser.merging._merge import Model, merge, open_models, recipe_of
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
 from merganser.merging._plan import MergePlan, Target
-from merganser.merging._planning import method_named, methods_of, plan_blueprint, plan_merge
+from merganser.merging._planning import SliceError, method_named, methods_of, plan_blueprint, plan_merge
 from merganser.merging._rebuild import Verification, materialise, plan_recipe, verify
 from merganser.merging._recipe import RECIPE_NAME, Recipe, read_combination, read_recipe, write_recipe
-from merganser.merging._write import SHARD_BYTES, default_workers, write_merge
+from merganser.merging._settings import Case, Setting, Settings
+from merganser.merging._write import SHARD_BYTES, default_workers, merged_config, write_merge
 from merganser.merging.methods import METHODS, MergeMethod, Parameter, Part, Scan, parameters_of
 
 __all__ = [
@@ -35,20 +41,30 @@ __all__ = [
     "RECIPE_NAME",
     "SHARD_BYTES",
     "Angles",
+    "Blueprint",
+    "Case",
     "Combination",
+    "Dialect",
     "Engine",
+    "Formulas",
     "Gram",
     "Ingredient",
     "MergeMethod",
     "MergePlan",
     "MergeRecipe",
     "Model",
+    "Module",
     "Parameter",
     "Part",
     "Progress",
     "Recipe",
     "Rule",
     "Scan",
+    "Setting",
+    "Settings",
+    "Slice",
+    "SliceError",
+    "Source",
     "Target",
     "Verification",
     "blend",
@@ -59,9 +75,12 @@ __all__ = [
     "linear_weights",
     "materialise",
     "merge",
+    "merged_config",
     "method_named",
+    "methods_of",
     "open_models",
     "parameters_of",
+    "plan_blueprint",
     "plan_combination",
     "plan_merge",
     "plan_recipe",

@@ -15,14 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from merganser.merging._settings import Setting, Settings
+from merganser.merging.vocabulary._rules import VocabularyRules
 
-Dialect = Literal["papers", "mergekit"]
-"""Whose formulas methods follow where they differ."""
+Dialect = Literal["merganser", "mergekit"]
+"""Whose names for methods and parameters, and whose defaults."""
 
-DIALECTS: tuple[Dialect, ...] = ("papers", "mergekit")
+Formulas = Literal["papers", "mergekit"]
+"""Whose formulas methods follow where they differ; mergekit's go with its names."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,10 @@ class Blueprint:
         donor: The model whose configuration, tokenizer and element types the result has.
         dtype: Element type of all merged tensors; None for the donor's, tensor by tensor.
         seed: Key of random numbers.
-        dialect: Whose formulas to follow.
+        dialect: Whose names and defaults methods and parameters have.
+        formulas: Whose formulas methods follow.
+        vocabulary: Whose tokens the result has; None where all models have the same.
+        chat_template: What to lay conversations out by, as `chat_template` takes it; None for the donor's.
     """
 
     method: str
@@ -100,9 +105,14 @@ class Blueprint:
     donor: int = 0
     dtype: str | None = None
     seed: int = 0
-    dialect: Dialect = "papers"
+    dialect: Dialect = "merganser"
+    formulas: Formulas = "papers"
+    vocabulary: VocabularyRules | None = None
+    chat_template: str | None = None
 
     def __post_init__(self) -> None:
+        if self.formulas == "mergekit" and self.dialect != "mergekit":
+            raise ValueError("mergekit's formulas go with its names: the dialect must be mergekit too.")
         if not self.modules:
             raise ValueError("A merge needs modules, but has none.")
 
@@ -120,7 +130,7 @@ class Blueprint:
             method: The method's name.
             models: The models beside the base.
             parameters: Parameters; a sequence has one value for each model.
-            **other: Base, donor, dtype, seed, dialect.
+            **other: Base, donor, dtype, seed, dialect, formulas.
         """
         shared: dict[str, Setting] = {}
         each: list[dict[str, Setting]] = [{} for _ in models]
@@ -158,10 +168,13 @@ class Blueprint:
         return {
             "method": self.method,
             "dialect": self.dialect,
+            "formulas": self.formulas,
             "base": self.base,
             "donor": self.donor,
             "dtype": self.dtype,
             "seed": self.seed,
+            **({} if self.vocabulary is None else {"vocabulary": self.vocabulary.to_json()}),
+            **({} if self.chat_template is None else {"chat_template": self.chat_template}),
             **_settings_to_json(self.settings),
             "modules": [_module_to_json(module) for module in self.modules],
         }
@@ -177,8 +190,9 @@ class Blueprint:
         for key, kind in _KINDS.items():
             if not isinstance(data[key], kind) or isinstance(data[key], bool):
                 raise ValueError(f"its `{key}` is {data[key]!r}.")  # noqa: TRY004
-        if data["dialect"] not in DIALECTS:
-            raise ValueError(f"its `dialect` is {data['dialect']!r}.")
+        for key, words in (("dialect", get_args(Dialect)), ("formulas", get_args(Formulas))):
+            if data[key] not in words:
+                raise ValueError(f"its `{key}` is {data[key]!r}.")
         return cls(
             method=data["method"],
             modules=tuple(map(_module_from_json, data["modules"])),
@@ -188,12 +202,16 @@ class Blueprint:
             dtype=data["dtype"],
             seed=data["seed"],
             dialect=data["dialect"],
+            formulas=data["formulas"],
+            vocabulary=VocabularyRules.from_json(data["vocabulary"]) if "vocabulary" in data else None,
+            chat_template=data.get("chat_template"),
         )
 
 
 _KINDS: Mapping[str, Any] = {
     "method": str,
     "dialect": str,
+    "formulas": str,
     "base": int | None,
     "donor": int,
     "dtype": str | None,

@@ -116,19 +116,24 @@ def open_models(
     raise ValueError(f"The donor must be one of the models or the base, but {wanted.source} is none of them.")
 
 
-def recipe_of(plan: MergePlan, *, digests: bool = False) -> MergeRecipe:
+def recipe_of(
+    plan: MergePlan, *, digests: bool = False, made_by: Mapping[Checkpoint, MergeRecipe] | None = None
+) -> MergeRecipe:
     """The recipe that leads to the same plan again.
 
     Args:
         plan: The plan of a merge by rule.
         digests: Whether to name the models by their digests too, which reads every byte.
+        made_by: Recipes of those models that were made on the way and will not stay.
 
     Raises:
         ValueError: If the plan is that of a combination.
     """
     if plan.blueprint is None:
         raise ValueError("Expected the plan of a merge by rule, but this is one of a combination of seeds.")
-    return MergeRecipe(plan.blueprint, tuple(Ingredient.of(model, digest=digests) for model in plan.inputs))
+    ways = made_by or {}
+    ingredients = (Ingredient.of(model, digest=digests, recipe=ways.get(model)) for model in plan.inputs)
+    return MergeRecipe(plan.blueprint, tuple(ingredients))
 
 
 def _is_same(first: Checkpoint, second: Checkpoint) -> bool:

@@ -7,7 +7,6 @@ models it gives the same bytes.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,22 +28,32 @@ class Ingredient:
         reference: How to open it; None for one that was only ever in memory.
         fingerprint: What it looked like.
         digest: Name of its content, if it was known.
+        recipe: How it was made, if it was made on the way only.
     """
 
     reference: str | None
     fingerprint: str
     digest: str | None = None
+    recipe: MergeRecipe | None = None
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, *, digest: bool = False) -> Ingredient:
+    def of(
+        cls, checkpoint: Checkpoint, *, digest: bool = False, recipe: MergeRecipe | None = None
+    ) -> Ingredient:
         """The ingredient that a checkpoint is.
 
         Args:
             checkpoint: The checkpoint.
             digest: Whether to take the digest too, which reads every byte.
+            recipe: How it was made, if it will not stay.
         """
-        reference = checkpoint.source if checkpoint.tensors.stamps else None
-        return cls(reference, fingerprint(checkpoint), checkpoint.digest if digest else None)
+        reference = checkpoint.source if checkpoint.tensors.stamps and recipe is None else None
+        return cls(reference, fingerprint(checkpoint), checkpoint.digest if digest else None, recipe)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain form."""
+        data = {"reference": self.reference, "fingerprint": self.fingerprint, "digest": self.digest}
+        return data if self.recipe is None else {**data, "recipe": self.recipe.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Ingredient:
@@ -53,11 +62,12 @@ class Ingredient:
         Raises:
             ValueError: If it is none.
         """
+        texts = {key: value for key, value in data.items() if key != "recipe"}
         if not isinstance(data["fingerprint"], str) or not all(
-            isinstance(v, str | None) for v in data.values()
+            isinstance(v, str | None) for v in texts.values()
         ):
             raise ValueError(f"it names a model by {data!r}.")
-        return cls(**data)
+        return cls(**texts, recipe=MergeRecipe.from_json(data["recipe"]) if "recipe" in data else None)
 
     def check(self, checkpoint: Checkpoint) -> None:
         """Make sure that a checkpoint is the one that was named.
@@ -88,7 +98,7 @@ class MergeRecipe:
     def to_json(self) -> dict[str, Any]:
         """Plain form."""
         head = {"format": MERGE_FORMAT, "version": 1, "written_by": f"merganser {__version__}"}
-        models = [dataclasses.asdict(ingredient) for ingredient in self.ingredients]
+        models = [ingredient.to_json() for ingredient in self.ingredients]
         return head | {"models": models} | self.blueprint.to_json()
 
     @classmethod

@@ -17,6 +17,7 @@ from typing import Any
 
 from merganser.merging._blueprint import Blueprint
 from merganser.merging.methods import MergeMethod
+from merganser.merging.vocabulary import Vocabulary
 from merganser.weights import Aligned, Checkpoint, Execution, TensorSpec
 
 _SCRATCH_ROWS = 4
@@ -76,7 +77,9 @@ class MergePlan:
         targets: The result's tensors, in the order in which they are written.
         config: The result's configuration, but for what follows from its tensors.
         blueprint: What it was made from; None for a combination of seeds.
-        base: The base, if the method works from one.
+        base: The base, if there is one.
+        vocabulary: Whose tokens the result has; None where all models have the same.
+        chat_template: How conversations are laid out; None as the donor's files say.
         seed: Key of all random numbers.
     """
 
@@ -87,6 +90,8 @@ class MergePlan:
     config: Mapping[str, Any]
     blueprint: Blueprint | None = None
     base: Checkpoint | None = None
+    vocabulary: Vocabulary | None = None
+    chat_template: str | None = None
     seed: int = 0
 
     @property

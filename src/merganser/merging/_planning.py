@@ -18,13 +18,26 @@ from typing import Any, NamedTuple
 
 from merganser._errors import CheckpointError
 from merganser.merging._anatomy import Anatomy, depth_of
-from merganser.merging._blueprint import Blueprint, Dialect, Module, Slice, Source
+from merganser.merging._blueprint import Blueprint, Dialect, Formulas, Module, Slice, Source
 from merganser.merging._plan import MergePlan, Target
 from merganser.merging._settings import Settings, first_of
 from merganser.merging.methods import METHODS, MergeMethod, bind, fields_of, parameters_of, unknown_parameter
+from merganser.merging.vocabulary import chat_template, plan_vocabulary
 from merganser.weights import DTYPES, Aligned, Checkpoint, TensorSpec, flat_order, misfit, tied_to
 
 _FLOATS = {row.library: row.name for row in DTYPES.values() if row.is_floating}
+
+
+class SliceError(ValueError):
+    """A source asks for blocks that its model does not have.
+
+    Attributes:
+        source: The source.
+    """
+
+    def __init__(self, message: str, source: Source) -> None:
+        super().__init__(message)
+        self.source = source
 
 
 def plan_merge(
@@ -36,7 +49,7 @@ def plan_merge(
     dtype: str | None = None,
     seed: int = 0,
     parameters: Mapping[str, Any] | None = None,
-    dialect: Dialect = "papers",
+    formulas: Formulas = "papers",
 ) -> MergePlan:
     """Check that models, method and parameters fit, and say what will be done.
 
@@ -48,12 +61,13 @@ def plan_merge(
         dtype: Element type of all merged tensors, as torch names it; by default that of the donor's tensor.
         seed: Key of random numbers.
         parameters: The method's parameters.
-        dialect: Whose formulas to follow.
+        formulas: Whose formulas to follow; with mergekit's go its names of methods and parameters.
 
     Raises:
         ValueError: If the method is unknown or does not take these models or parameters.
         CheckpointError: If the models do not fit together.
     """
+    dialect: Dialect = "mergekit" if formulas == "mergekit" else "merganser"
     rule_class = method_named(method, dialect)
     _check_base(method, rule_class, has_base=base is not None)
     bound = bind(method, rule_class, len(models), parameters or {})
@@ -67,6 +81,7 @@ def plan_merge(
         dtype=dtype,
         seed=seed,
         dialect=dialect,
+        formulas=formulas,
     )
     return plan_blueprint(blueprint, inputs)
 
@@ -82,18 +97,32 @@ def plan_blueprint(blueprint: Blueprint, models: Sequence[Checkpoint]) -> MergeP
         ValueError: If method, parameters and slices do not fit together or the models.
         CheckpointError: If the models do not fit together.
     """
-    planner = _Planner(blueprint, models)
     for number in blueprint.models:
         _refuse_quantised(models[number])
+    vocabulary, aligned = None, models
+    if blueprint.vocabulary is not None:
+        vocabulary = plan_vocabulary(models, blueprint.vocabulary, base=blueprint.base)
+        aligned = [vocabulary.aligned(number) for number in range(len(models))]
+    template = None if blueprint.chat_template is None else chat_template(models, blueprint.chat_template)
+    planner = _Planner(blueprint, aligned)
     targets = tuple(planner.targets())
     base = None if blueprint.base is None else models[blueprint.base]
-    donor = models[blueprint.donor]
+    donor = aligned[blueprint.donor]
     return MergePlan(
-        blueprint.method, tuple(models), donor, targets, donor.config, blueprint, base, blueprint.seed
+        blueprint.method,
+        tuple(models),
+        donor,
+        targets,
+        donor.config,
+        blueprint=blueprint,
+        base=base,
+        vocabulary=vocabulary,
+        chat_template=template,
+        seed=blueprint.seed,
     )
 
 
-def method_named(name: str, dialect: Dialect = "papers") -> type[MergeMethod]:
+def method_named(name: str, dialect: Dialect = "merganser") -> type[MergeMethod]:
     """A row of the table of methods.
 
     Raises:
@@ -109,7 +138,7 @@ def method_named(name: str, dialect: Dialect = "papers") -> type[MergeMethod]:
 
 def methods_of(dialect: Dialect) -> Mapping[str, type[MergeMethod]]:
     """The table of methods of a dialect."""
-    if dialect == "papers":
+    if dialect == "merganser":
         return METHODS
     from merganser.merging.methods.mergekit import MERGEKIT
 
@@ -129,13 +158,15 @@ class _Planner:
 
     def __init__(self, blueprint: Blueprint, models: Sequence[Checkpoint]) -> None:
         self._blueprint, self._models = blueprint, models
-        self._rule_class = method_named(blueprint.method, blueprint.dialect)
+        self._named = method_named(blueprint.method, blueprint.dialect)
+        self._is_translated = blueprint.dialect == "mergekit" and blueprint.formulas == "papers"
+        self._base_is_input = self._is_translated and _takes_base_as_input(blueprint.method, self._named)
         self._dtype = _stored_type(blueprint.dtype)
         self._bound: dict[tuple[Any, ...], MergeMethod] = {}
         self._anatomies = {number: Anatomy(models[number]) for number in blueprint.models}
         self._check_settings()
         for slice_ in blueprint.slices:
-            _check_base(blueprint.method, self._rule_class, has_base=self._base(slice_) is not None)
+            _check_base(blueprint.method, self._named, has_base=self._base(slice_) is not None)
 
     def targets(self) -> Iterator[Target]:
         """The tensors of the result, in the order in which they are written."""
@@ -206,9 +237,10 @@ class _Planner:
         has = len(stacks[stack].blocks) if stack < len(stacks) else 0
         begin, end = source.blocks or (0, has)
         if not 0 <= begin < end <= has:
-            raise ValueError(
+            raise SliceError(
                 f"Blocks {begin} to {end} (exclusive) of {checkpoint.source} were asked for, but it has {has} "
-                f"blocks. Expected 0 <= first < last <= {has}."
+                f"blocks. Expected 0 <= first < last <= {has}.",
+                source,
             )
         return range(begin, end)
 
@@ -273,17 +305,17 @@ class _Planner:
             _resolve(checkpoint, each, holder, held)
             for checkpoint, each in zip(checkpoints, names, strict=True)
         ]
-        spec, has_base = holder.spec(held), self._base(slice_) is not None
+        spec, base = holder.spec(held), int(self._base(slice_) is not None)
         method = None
         if spec.is_floating:
             parts = list(map(_Part, checkpoints, resolved, (source.settings for source in sources)))
-            method = self._method(name, parts[has_base:], (slice_.settings, module.settings), depth)
+            method = self._method(name, parts[base:], (slice_.settings, module.settings), depth)
         stored = TensorSpec(name, self._dtype or spec.dtype if spec.is_floating else spec.dtype, spec.shape)
         aligned = Aligned(
             tuple(zip(checkpoints, resolved, strict=True)),
             whole_rows=method is not None and method.whole_rows,
         )
-        return Target(stored, aligned, method, has_base)
+        return Target(stored, aligned, method, has_base=bool(base) and not self._base_is_input)
 
     def _holder(self, checkpoints: Sequence[Checkpoint], names: Sequence[str]) -> tuple[Checkpoint, str]:
         """Whose tensor says what the result's is like: the donor's, or else the first there is."""
@@ -299,7 +331,7 @@ class _Planner:
         """The method with the parameters that hold for a tensor."""
         shared = (*levels, self._blueprint.settings)
         values: dict[str, Any] = {}
-        for p in parameters_of(self._rule_class):
+        for p in parameters_of(self._named):
             if p.kind != "numbers":
                 value = first_of(shared, p.name, name, depth)
                 values |= {} if value is None else {p.name: value}
@@ -315,15 +347,25 @@ class _Planner:
                 values[p.name] = tuple(p.default if value is None else value for value in each)
         key = (len(parts), *values.items())
         if key not in self._bound:
-            self._bound[key] = bind(self._blueprint.method, self._rule_class, len(parts), values)
+            self._bound[key] = self._bind(len(parts), values)
         return self._bound[key]
+
+    def _bind(self, models: int, values: Mapping[str, Any]) -> MergeMethod:
+        if not self._is_translated:
+            return bind(self._blueprint.method, self._named, models, values)
+        from merganser.merging.methods.mergekit import translate
+
+        ours, translated = translate(self._blueprint.method, values)
+        return bind(ours, METHODS[ours], models + self._base_is_input, translated)
 
     @property
     def _after(self) -> float:
         """Depth of what stands after the blocks."""
-        return 0.0 if self._blueprint.dialect == "mergekit" else 1.0
+        return 0.0 if self._blueprint.formulas == "mergekit" else 1.0
 
     def _base(self, slice_: Slice) -> int | None:
+        if self._blueprint.dialect == "mergekit" and self._named.rule.base == "refused":
+            return None  # there a base is one more model, and listed
         return self._blueprint.base if slice_.base is None else slice_.base
 
     def _sources(self, slice_: Slice) -> list[Source]:
@@ -336,7 +378,7 @@ class _Planner:
 
     def _check_settings(self) -> None:
         """Make sure that settings are those of the method, and that sources have none that all models share."""
-        known = {p.name: p for p in parameters_of(self._rule_class)}
+        known = {p.name: p for p in parameters_of(self._named)}
         own = [source.settings for slice_ in self._blueprint.slices for source in slice_.sources]
         shared = [self._blueprint, *self._blueprint.modules, *self._blueprint.slices]
         for settings in (*own, *(level.settings for level in shared)):
@@ -350,6 +392,13 @@ class _Planner:
                         f"`{name}` of `{self._blueprint.method}` has one value for all models, but is set for a single "
                         "one. Set it for the slice or the whole merge."
                     )
+
+
+def _takes_base_as_input(method: str, named: type[MergeMethod]) -> bool:
+    """Whether what is a base for a method of mergekit's is one more model for ours."""
+    from merganser.merging.methods.mergekit import our_name
+
+    return named.rule.base == "required" and METHODS[our_name(method)].rule.base == "refused"
 
 
 def _check_base(method: str, rule_class: type[MergeMethod], *, has_base: bool) -> None:

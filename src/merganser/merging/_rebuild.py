@@ -120,14 +120,17 @@ def _ingredients(recipe: MergeRecipe, models: Sequence[Model]) -> list[Checkpoin
         raise ConfigError(
             f"The recipe names {len(wanted)} models, the base first, but {len(models)} were given."
         )
-    references = list(models) or [ingredient.reference for ingredient in wanted]
-    if None in references:
+    given = list(models) or [
+        ingredient.reference if ingredient.recipe is None else materialise(ingredient.recipe)
+        for ingredient in wanted
+    ]
+    if None in given:
         raise ConfigError(
             "The recipe was made with models that were only in memory, so nobody knows where they are. Give them as "
             "arguments."
         )
     try:
-        opened, _, _ = open_models([r for r in references if r is not None], None, None)
+        opened, _, _ = open_models([model for model in given if model is not None], None, None)
     except CheckpointError as error:
         raise ConfigError(
             f"A model of the recipe cannot be opened. Give where the models are now. ({error})"

@@ -4,28 +4,25 @@ A configuration speaks of blocks in four ways. Each must go on saying of every b
 
 | how | example | what becomes of it |
 | --- | --- | --- |
-| number of blocks | `num_hidden_layers`, `encoder_layers` | the new number, under all names that the old one had |
-| list with an entry for each block | `layer_types`, `intermediate_size` of Gemma 3n | entries go with their blocks |
-| list of the numbers of some blocks | `mlp_only_layers`, `cross_attention_layers` | the blocks' new numbers |
-| rule that counts blocks | `sliding_window_pattern`, `first_k_dense_replace` | stays if it still tells the truth, else is turned \
-into a list where the family reads one, else refused |
+| number of blocks | `num_hidden_layers`, `encoder_layers` | the new number, under all names that had the old one |
+| list with an entry for each block | `layer_types`, `num_key_value_heads` of OpenELM | entries go with their blocks |
+| list of the numbers of some blocks | `cross_attention_layers`, `global_attn_indexes` | the blocks' new numbers |
+| rule that counts blocks | `sliding_window_pattern`, `first_k_dense_replace` | see `_block_traits` |
 
-Rules are read by functions, so whether a changed configuration tells the truth is found by reading it again. The table
-of what a family means where its configuration is silent (`_LAYER_TYPES`) is checked against the classes of transformers.
+A rule that still tells the truth stays; one that does not is turned into a list where the family reads one, or refused.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any, TypeAlias
 
+from merganser.merging._block_traits import LAYER_TYPES, READERS, TRAITS, Block, Trait
+
 Config: TypeAlias = Mapping[str, Any]
-Read: TypeAlias = Callable[[Config, int, int], Any]
-"""What a configuration says of block `i` of `n`; None if nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +38,6 @@ class StackCut:
     stack: str
     sources: tuple[tuple[Config, int], ...]
     old_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """Where a new block comes from: the part of a configuration that speaks of its stack, and its number there."""
-
-    config: Config
-    index: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Trait:
-    """Something that a configuration says of a block by a rule.
-
-    Args:
-        keys: The settings that make the rule, for messages.
-        read: What a configuration says of a block.
-        write: Make a configuration say it of all blocks, as far as it can; None if it never can.
-    """
-
-    keys: tuple[str, ...]
-    read: Read
-    write: Callable[[dict[str, Any], list[Any]], None] | None = None
 
 
 _COUNTS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "depth")
@@ -96,23 +69,24 @@ _NUMBERS = (
 _AT_LEAST = ("layer_types", "layers_block_type", "mlp_layer_types", "no_rope_layers")
 """Lists with an entry for each block, that may be longer than there are blocks."""
 
+_PATTERN = "hybrid_override_pattern"
+"""A letter for each block."""
+
+_NUMBERED_RULES = ("mlp_only_layers", "moe_layers")
+"""Lists of numbers that are read together with a rule."""
+
 _NOT_OF_BLOCKS = re.compile(r"architectures|.*(token|label).*|image_.*|.*_(limit|sizes)")
 """Lists that are as long as there are blocks by chance only."""
 
-_PERIODS = {
-    "sliding_window_pattern": "layer_types",
-    "full_attention_interval": "layer_types",
-    "global_attn_every_n_layers": "layer_types",
-    "no_rope_layer_interval": "no_rope_layers",
-    "interleave_moe_layer_step": "moe_layers",
-    "decoder_sparse_step": "mlp_only_layers",
-    "encoder_sparse_step": None,
-    "attn_layer_period": None,
-    "expert_layer_period": None,
-    "cross_attention_frequency": None,
-    "layer_group_size": None,
-}
-"""Every so many blocks something differs; and the list that counts before the rule, if there is one."""
+_ATTENTION_PERIODS = ("sliding_window_pattern", "full_attention_interval", "global_attn_every_n_layers")
+_PERIODS = (
+    "attn_layer_period",
+    "expert_layer_period",
+    "encoder_sparse_step",
+    "cross_attention_frequency",
+    "layer_group_size",
+)
+"""Every so many blocks something differs, and there is no list that could say it."""
 
 _FIXED = (
     "scale_attn_by_inverse_layer_idx",
@@ -146,17 +120,18 @@ def sliced_config(config: Config, stacks: Sequence[StackCut]) -> dict[str, Any]:
         {'num_hidden_layers': 2, 'layer_types': ['sliding', 'full']}
     """
     result = copy.deepcopy(dict(config))
+    if (
+        result.get("is_encoder_decoder")
+        and "num_layers" in result
+        and result.get("num_decoder_layers") is None
+    ):
+        result["num_decoder_layers"] = result["num_layers"]  # what T5 means by its absence
     for cut in stacks:
         if not cut.sources:
             raise ValueError(f"Of the stack {cut.stack!r} no block is left. Keep at least one.")
         for path, keys in _homes(result, cut):
-            part = _part(result, path)
-            if "num_layers" in keys and result.get("is_encoder_decoder"):
-                part.setdefault(
-                    "num_decoder_layers", cut.old_count
-                )  # of T5; if not said, as many as before it
             origins = [_origin(source, path, keys, cut) for source in cut.sources]
-            _patch(part, origins, keys, cut)
+            _patch(_part(result, path), origins, keys, cut.old_count)
     return result
 
 
@@ -165,8 +140,7 @@ def _homes(config: Config, cut: StackCut) -> list[tuple[tuple[str, ...], tuple[s
     words = set(re.split(r"[._]", cut.stack))
     found = {
         path: tuple(key for key in _count_keys(part, words) if part.get(key) == cut.old_count)
-        for path, part in _parts(config)
-        if _side(path) == _side((cut.stack,)) and not ({"encoder", "decoder"} & set(path)) - words
+        for path, part in _parts_about(config, cut.stack)
     }
     homes = [(path, keys) for path, keys in found.items() if keys]
     if not homes:
@@ -191,9 +165,24 @@ def _parts(config: Config, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
             yield from _parts(part, (*path, key))
 
 
-def _side(names: Iterable[str]) -> str:
-    words = re.split(r"[._]", ".".join(names))
-    return next((side for side, signs in _SIDES.items() if set(signs) & set(words)), "text")
+def _parts_about(config: Config, stack: str) -> list[tuple[tuple[str, ...], Config]]:
+    """The parts that may speak of a stack: those of its side, or of its half of a model made of two."""
+    first = stack.partition(".")[0]
+    parts = [
+        (path, part)
+        for path, part in _parts(config)
+        if path[:1] not in (("encoder",), ("decoder",)) or path[0] == first
+    ]
+    wanted = _side(stack)
+    has_side = any(
+        _side(".".join(path)) == wanted for path, _ in parts
+    )  # a model that only sees needs no part for it
+    return [(path, part) for path, part in parts if _side(".".join(path)) == (wanted if has_side else "text")]
+
+
+def _side(name: str) -> str:
+    words = set(re.split(r"[._]", name))
+    return next((side for side, signs in _SIDES.items() if words & set(signs)), "text")
 
 
 def _count_keys(part: Config, words: set[str]) -> tuple[str, ...]:
@@ -211,73 +200,65 @@ def _part(config: Any, path: Iterable[str]) -> Any:
     return config
 
 
-def _origin(
-    source: tuple[Config, int], path: tuple[str, ...], keys: tuple[str, ...], cut: StackCut
-) -> _Origin:
-    part = _part(source[0], path)
-    counts = [part[key] for key in keys if isinstance(part.get(key), int)]
-    count = counts[0] if counts else cut.old_count
-    if not 0 <= source[1] < count:
+def _origin(source: tuple[Config, int], path: tuple[str, ...], keys: tuple[str, ...], cut: StackCut) -> Block:
+    config, index = source
+    candidates = [_part(config, path), *(part for _, part in _parts_about(config, cut.stack))]
+    counted = [part for part in candidates if any(isinstance(part.get(key), int) for key in keys)]
+    part = (counted or candidates)[0]
+    count = next((part[key] for key in keys if isinstance(part.get(key), int)), cut.old_count)
+    if not 0 <= index < count:
         raise ValueError(
-            f"Block {source[1]} of the stack {cut.stack!r} was asked for, but it has {count} blocks."
+            f"Block {index} of the stack {cut.stack!r} was asked for, but it has {count} blocks."
         )
-    return _Origin(part, source[1], count)
+    return Block(part, index, count)
 
 
-def _patch(part: dict[str, Any], origins: list[_Origin], keys: tuple[str, ...], cut: StackCut) -> None:
+def _patch(part: dict[str, Any], origins: list[Block], keys: tuple[str, ...], old_count: int) -> None:
     before = copy.deepcopy(part)
-    configs = [before, *(origin.config for origin in origins)]
+    speaking = [Block(before, 0, old_count), *origins]
     part.update(dict.fromkeys(keys, len(origins)))
-    for key in dict.fromkeys(key for config in configs for key in config):
-        if key in _NUMBERS and any(config.get(key) is not None for config in configs):
+    for key in dict.fromkeys(key for block in speaking for key in block.config):
+        if key in _NUMBERS and any(block.config.get(key) is not None for block in speaking):
             part[key] = [
                 i for i, origin in enumerate(origins) if origin.index in (origin.config.get(key) or ())
             ]
-        elif key == "hybrid_override_pattern" or _is_of_blocks(before, key, cut.old_count):
-            part[key] = _joined(key, origins)
-    for trait in _TRAITS:
+        elif any(_has_entries(block, key) for block in speaking):
+            entries = [_entry(key, origin) for origin in origins]
+            part[key] = "".join(entries) if key == _PATTERN else entries
+    for trait in TRAITS:
         _carry(trait, part, origins)
     _check_order(part, before, origins)
 
 
-def _is_of_blocks(config: Config, key: str, count: int) -> bool:
+def _has_entries(block: Block, key: str) -> bool:
     """Whether a setting is a list with an entry for each block."""
-    value = config.get(key)
-    if not isinstance(value, list | tuple) or not value or key in ("mlp_only_layers", "moe_layers"):
-        return False
-    return (key in _AT_LEAST and len(value) >= count) or (
-        len(value) == count and not _NOT_OF_BLOCKS.fullmatch(key)
-    )
+    value = block.config.get(key)
+    if key == _PATTERN or not isinstance(value, list | tuple) or not value or key in _NUMBERED_RULES:
+        return key == _PATTERN and isinstance(value, str)
+    is_list = len(value) == block.count and not _NOT_OF_BLOCKS.fullmatch(key)
+    return is_list or (key in _AT_LEAST and len(value) > block.count)
 
 
-def _joined(key: str, origins: list[_Origin]) -> Any:
-    entries = [_entry(key, origin) for origin in origins]
-    return "".join(entries) if key == "hybrid_override_pattern" else entries
-
-
-def _entry(key: str, origin: _Origin) -> Any:
+def _entry(key: str, origin: Block) -> Any:
     """What a setting of the block's own model says of it: an entry of a list, or what holds for all blocks."""
-    value = origin.config.get(key)
-    if isinstance(value, list | tuple | str) and key not in _READERS:
-        if len(value) == origin.count:
-            return value[origin.index]
-    else:
-        value = _READERS[key](origin.config, origin.index, origin.count) if key in _READERS else value
-        if value is not None:
-            return value
-    raise ValueError(
-        f"Expected `{key}` to say something of each of {origin.count} blocks in every model, but found "
-        f"{origin.config.get(key)!r} in one. Add it to that model's config.json."
-    )
+    value: Any = origin.config.get(key)
+    if _has_entries(origin, key) and origin.index < len(value):
+        return value[origin.index]
+    found = READERS[key](origin) if key in READERS else value
+    if found is None or isinstance(found, list | tuple):
+        raise ValueError(
+            f"Expected `{key}` to say something of each of {origin.count} blocks in every model, but found {value!r} "
+            "in one. Correct that model's config.json."
+        )
+    return found
 
 
-def _carry(trait: _Trait, part: dict[str, Any], origins: list[_Origin]) -> None:
+def _carry(trait: Trait, part: dict[str, Any], origins: list[Block]) -> None:
     """Make a rule say of every block what it said where the block comes from."""
-    wanted = [trait.read(origin.config, origin.index, origin.count) for origin in origins]
-    n = len(origins)
+    wanted = [trait.read(origin) for origin in origins]
 
     def holds() -> bool:
-        return [trait.read(part, i, n) for i in range(n)] == wanted
+        return [trait.read(Block(part, i, len(origins))) for i in range(len(origins))] == wanted
 
     if all(value is None for value in wanted) or holds():
         return
@@ -285,219 +266,34 @@ def _carry(trait: _Trait, part: dict[str, Any], origins: list[_Origin]) -> None:
         trait.write(part, wanted)
         if holds():
             return
-    raise _cannot(trait.keys, origins)
+    raise _cannot(trait.named, origins)
 
 
-def _check_order(part: Config, before: Config, origins: list[_Origin]) -> None:
+def _check_order(part: Config, before: Config, origins: list[Block]) -> None:
     """Refuse what counts blocks and cannot be changed, unless it comes out the same."""
-    for key, listed in _PERIODS.items():
-        periods = {origin.config.get(key) for origin in origins} | {before.get(key)}
-        if (
-            periods <= {None, 0, 1}
-            or part.get(listed or "") is not None
-            or part.get("model_type") in _LAYER_TYPES
-        ):
+    if len(origins) == origins[0].count and all(origin.index == i for i, origin in enumerate(origins)):
+        return
+    has_types = part.get("layer_types") is not None or part.get("model_type") in LAYER_TYPES
+    for key in (*_PERIODS, *(() if has_types else _ATTENTION_PERIODS)):
+        values = [before.get(key), *(origin.config.get(key) for origin in origins)]
+        if all(value in (None, 0, 1) for value in values) or isinstance(part.get(key), list):
             continue
-        [period, *others] = periods
+        period = values[0]
         keeps_time = isinstance(period, int) and all(
             (o.index - i) % period == 0 for i, o in enumerate(origins)
         )
-        if others or not keeps_time:
-            raise _cannot((key,), origins)
-    is_whole = all(origin.index == i for i, origin in enumerate(origins)) and len(origins) == origins[0].count
+        if not keeps_time or any(value != period for value in values):
+            raise _cannot(f"`{key}`", origins)
     for key in _FIXED:
-        if not is_whole and any(origin.config.get(key) not in (None, 0, 1, [], {}) for origin in origins):
-            raise _cannot((key,), origins)
+        values = [origin.config.get(key) for origin in origins]
+        if any(value is True or value not in (None, 0, 1, [], {}) for value in values):
+            raise _cannot(f"`{key}`", origins)
 
 
-def _cannot(keys: tuple[str, ...], origins: list[_Origin]) -> ValueError:
-    named = " and ".join(f"`{key}`" for key in keys)
+def _cannot(named: str, origins: list[Block]) -> ValueError:
     moved = next((i for i, origin in enumerate(origins) if origin.index != i), len(origins) - 1)
     return ValueError(
-        f"{named} in the configuration tells blocks apart by counting, and cannot say of this order what it said before: "
-        f"block {moved} is to be what block {origins[moved].index} was. Choose ranges after which it can: those that begin "
-        "with the first block, or are shifted by whole periods."
+        f"{named} in the configuration tells blocks apart by their numbers, and cannot say of the new order what it "
+        f"said of the old one: block {moved} is to be what block {origins[moved].index} was. Choose other ranges, such "
+        "as those that begin with the first block or are shifted by whole periods."
     )
-
-
-def _every(key: str | None, default: int, usual: str, last: str, *, first: bool = False) -> Read:
-    """One kind of block, but for every so-manieth: the last of each round, or the first."""
-
-    def read(config: Config, i: int, n: int) -> str:  # noqa: ARG001
-        period = (config.get(key) if key else None) or default
-        return last if (i if first else i + 1) % period == 0 else usual
-
-    return read
-
-
-def _windowed(config: Config, i: int, n: int) -> str:  # noqa: ARG001
-    has_window = config.get("use_sliding_window", False) and config.get("sliding_window", 4096) is not None
-    return (
-        "sliding_attention" if has_window and i >= config.get("max_window_layers", 28) else "full_attention"
-    )
-
-
-def _windowed_by_turns(config: Config, i: int, n: int) -> str:  # noqa: ARG001
-    has_window = config.get("use_sliding_window", False) and i < config.get("max_window_layers", 28)
-    return "sliding_attention" if has_window and (i + 1) % 2 else "full_attention"
-
-
-def _no_rope(config: Config, i: int, n: int) -> int | None:
-    """1 for a block with rotary positions, 0 for one without, as these families have it."""
-    listed = config.get("no_rope_layers")
-    if listed:
-        return listed[i] if i < len(listed) else None
-    if config.get("model_type") not in ("llama4_text", "smollm3"):
-        return None
-    return int((i + 1) % (config.get("no_rope_layer_interval") or 4) != 0)
-
-
-def _chunked(config: Config, i: int, n: int) -> str:
-    return "chunked_attention" if _no_rope(config, i, n) else "full_attention"
-
-
-def _windowed_without_rope(config: Config, i: int, n: int) -> str:
-    has_window = config.get("use_sliding_window", False) and config.get("sliding_window") is not None
-    return "sliding_attention" if has_window and not _no_rope(config, i, n) else "full_attention"
-
-
-_SLIDING = ("sliding_attention", "full_attention")
-_LINEAR = ("linear_attention", "full_attention")
-_LAYER_TYPES: Mapping[str, Read] = {
-    "gemma2": _every(None, 2, *_SLIDING),
-    "gpt_oss": _every(None, 2, *_SLIDING),
-    "gemma3_text": _every("sliding_window_pattern", 6, *_SLIDING),
-    "gemma3n_text": _every(None, 5, *_SLIDING),
-    "cohere2": _every("sliding_window_pattern", 4, *_SLIDING),
-    "olmo3": _every(None, 4, *_SLIDING),
-    "afmoe": _every("global_attn_every_n_layers", 4, *_SLIDING),
-    "modernbert": _every("global_attn_every_n_layers", 3, *_SLIDING, first=True),
-    "minimax": _every(None, 2, *reversed(_LINEAR)),
-    "qwen3_next": _every("full_attention_interval", 4, *_LINEAR),
-    "qwen3_5_text": _every("full_attention_interval", 4, *_LINEAR),
-    "qwen2": _windowed,
-    "qwen2_vl_text": _windowed,
-    "qwen2_5_vl_text": _windowed,
-    "qwen3": _windowed,
-    "qwen2_moe": _windowed_by_turns,
-    "smollm3": _windowed_without_rope,
-    "llama4_text": _chunked,
-}
-"""Families that read `layer_types`, and what they mean where it is not said."""
-
-
-def _layer_type(config: Config, i: int, n: int) -> str | None:
-    listed = config.get("layer_types")
-    if listed:
-        return listed[i] if i < len(listed) else None
-    implied = _LAYER_TYPES.get(config.get("model_type", ""))
-    return None if implied is None else implied(config, i, n)
-
-
-def _sparse_by_numbers(config: Config, i: int, n: int) -> bool | None:  # noqa: ARG001
-    """Whether a block is a mixture of experts, as Qwen has it."""
-    if (
-        "mlp_only_layers" not in config
-        and "decoder_sparse_step" not in config
-        or "encoder_sparse_step" in config
-    ):
-        return None
-    step = config.get("decoder_sparse_step") or 1
-    return i not in (config.get("mlp_only_layers") or ()) and (i + 1) % step == 0
-
-
-def _write_sparse_by_numbers(config: dict[str, Any], wanted: list[Any]) -> None:
-    config["mlp_only_layers"] = [i for i, is_sparse in enumerate(wanted) if not is_sparse]
-    config["decoder_sparse_step"] = 1
-
-
-def _sparse_by_step(config: Config, i: int, n: int) -> bool | None:  # noqa: ARG001
-    """Whether a block is a mixture of experts, as Llama 4 has it."""
-    if config.get("moe_layers") is not None:
-        return i in config["moe_layers"]
-    step = config.get("interleave_moe_layer_step")
-    return None if not step else (i + 1) % step == 0
-
-
-def _write_sparse_by_step(config: dict[str, Any], wanted: list[Any]) -> None:
-    config["moe_layers"] = [i for i, is_sparse in enumerate(wanted) if is_sparse]
-
-
-def _sparse_after(key: str) -> _Trait:
-    """The first so many blocks are dense; with a frequency, of the others only every so-manieth is not."""
-
-    def read(config: Config, i: int, n: int) -> bool | None:  # noqa: ARG001
-        first, frequency = config.get(key), config.get("moe_layer_freq", 1)
-        if first is None or config.get("mlp_layer_types") is not None or not isinstance(frequency, int):
-            return None
-        return i >= first and i % max(frequency, 1) == 0
-
-    def write(config: dict[str, Any], wanted: list[Any]) -> None:
-        config[key] = len(list(takewhile(lambda is_sparse: not is_sparse, wanted)))
-
-    return _Trait((key,), read, write)
-
-
-def _sparse_between(config: Config, i: int, n: int) -> bool | None:
-    """Whether a block is a mixture of experts, as Ernie has it."""
-    first, last = config.get("moe_layer_start_index"), config.get("moe_layer_end_index", -1)
-    if not isinstance(first, int) or not isinstance(last, int):
-        return None
-    return (
-        first <= i <= (n - 1 if last == -1 else last) and (i + 1) % config.get("moe_layer_interval", 1) == 0
-    )
-
-
-def _write_sparse_between(config: dict[str, Any], wanted: list[Any]) -> None:
-    sparse = [i for i, is_sparse in enumerate(wanted) if is_sparse]
-    config.update(moe_layer_start_index=min(sparse, default=0), moe_layer_end_index=max(sparse, default=-2))
-
-
-def _shares_keys(config: Config, i: int, n: int) -> bool | None:
-    """Whether a block takes keys and values of an earlier one, as the last ones of Gemma 3n do."""
-    shared = config.get("num_kv_shared_layers")
-    return None if shared is None else i >= n - shared
-
-
-def _write_shares_keys(config: dict[str, Any], wanted: list[Any]) -> None:
-    config["num_kv_shared_layers"] = len(list(takewhile(bool, reversed(wanted))))
-
-
-def _by_rounds(config: Config, i: int, n: int) -> str | None:  # noqa: ARG001
-    """The kind of a block, as RecurrentGemma has it: the list begins again when it ends."""
-    listed = config.get("block_types")
-    return listed[i % len(listed)] if listed else None
-
-
-def _by_runs(config: Config, i: int, n: int) -> str | None:
-    """The attention of a block, as GPT-Neo has it: lists of kinds, each with how often it comes."""
-    runs = config.get("attention_types")
-    expanded = [kind for kinds, times in runs for kind in kinds * times] if runs else []
-    return expanded[i] if len(expanded) == n else None
-
-
-def _is_first(config: Config, i: int, n: int) -> bool | None:  # noqa: ARG001
-    """Whether a block has what only the first has: T5's table of positions; ModernBERT's has one norm less."""
-    families = ("t5", "mt5", "longt5", "switch_transformers", "pop2piano", "modernbert")
-    return i == 0 if config.get("model_type") in families else None
-
-
-_READERS: Mapping[str, Read] = {"layer_types": _layer_type, "no_rope_layers": _no_rope}
-
-_TRAITS = (
-    _Trait(
-        ("no_rope_layers", "no_rope_layer_interval"),
-        _no_rope,
-        lambda c, wanted: c.update(no_rope_layers=wanted),
-    ),
-    _Trait(("layer_types",), _layer_type, lambda c, wanted: c.update(layer_types=wanted)),
-    _Trait(("mlp_only_layers", "decoder_sparse_step"), _sparse_by_numbers, _write_sparse_by_numbers),
-    _Trait(("moe_layers", "interleave_moe_layer_step"), _sparse_by_step, _write_sparse_by_step),
-    _Trait(("moe_layer_start_index", "moe_layer_end_index"), _sparse_between, _write_sparse_between),
-    _sparse_after("first_k_dense_replace"),
-    _sparse_after("num_dense_layers"),
-    _Trait(("num_kv_shared_layers",), _shares_keys, _write_shares_keys),
-    _Trait(("block_types",), _by_rounds, lambda c, wanted: c.update(block_types=wanted)),
-    _Trait(("attention_types",), _by_runs, lambda c, wanted: c.update(attention_types=[[wanted, 1]])),
-    _Trait(("model_type",), _is_first),
-)

@@ -17,6 +17,7 @@ from merganser._errors import CheckpointError
 from merganser.merging._execute import Engine
 from merganser.merging._plan import MergePlan
 from merganser.merging._recipe import RECIPE_NAME, Recipe, write_recipe
+from merganser.merging.vocabulary import TOKENIZER_FILES, write_chat_template
 from merganser.weights import (
     DTYPES,
     Checkpoint,
@@ -83,7 +84,7 @@ def write_merge(
     files = shard_files(specs, shard_size)
     with PartialFolder(place, _identity(recipe, plan, files), overwrite=overwrite) as partial:
         try:
-            _copy_companions(plan.donor, partial.folder)
+            _write_companions(plan, partial.folder)
             _write_shards(engine, partial.folder, files, metadata)
             write_index(partial.folder, files)
             write_config(partial.folder, merged_config(plan))
@@ -153,15 +154,32 @@ def _identity(recipe: Recipe, plan: MergePlan, files: Mapping[str, Sequence[Tens
     )
 
 
-def _copy_companions(donor: Checkpoint, folder: Path) -> None:
-    if donor.home is None:
-        return
+def _write_companions(plan: MergePlan, folder: Path) -> None:
+    """Tokenizer, generation settings and the like: the donor's, or what a vocabulary of its own asks for."""
+    own = () if plan.vocabulary is None else TOKENIZER_FILES
     for name in _COPIED:
-        file = donor.home / name
-        if not file.is_file():
-            continue
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"{file} cannot be read: {error.strerror or error}.") from error
-        atomic_write_bytes(folder / name, content)
+        file = None if plan.donor.home is None else plan.donor.home / name
+        if file is not None and file.is_file() and name not in own:
+            atomic_write_bytes(folder / name, _patched(name, _content(file), plan))
+    if plan.vocabulary is not None:
+        plan.vocabulary.write(folder)
+    if plan.chat_template is not None:
+        write_chat_template(folder, plan.chat_template)
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def _patched(name: str, content: bytes, plan: MergePlan) -> bytes:
+    """Generation settings with the numbers that tokens have in the result's vocabulary."""
+    if name != "generation_config.json" or plan.vocabulary is None or plan.blueprint is None:
+        return content
+    try:
+        settings = json.loads(content)
+    except ValueError as error:
+        raise CheckpointError(f"{name} of {plan.donor.source} is no JSON: {error}.") from error
+    return json.dumps(plan.vocabulary.patched(settings, plan.blueprint.donor), indent=2).encode()

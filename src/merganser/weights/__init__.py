@@ -18,7 +18,7 @@ Reading:
     check_aligned, misfit: Make sure that flat positions, or one tensor, mean the same in several checkpoints.
     flat_order, ORDER_VERSION: The order of tensors, from their names alone.
     OPENERS, Opener: The forms that can be opened.
-    TensorSource: What a new format supplies.
+    TensorSource, Bytes, FileStamp: What a new format supplies.
     PartialSource, ComputingSource, Reader: What one supplies that decodes or computes its tensors.
     fingerprint: A quick look that tells one model from another.
 
@@ -58,7 +58,7 @@ from merganser.weights._save import (
     write_config,
     write_index,
 )
-from merganser.weights._source import ComputingSource, PartialSource, Reader, TensorSource
+from merganser.weights._source import Bytes, ComputingSource, FileStamp, PartialSource, Reader, TensorSource
 from merganser.weights._spec import DTYPES, DType, TensorSpec
 from merganser.weights._stream import (
     DEFAULT_CHUNK,
@@ -83,11 +83,13 @@ __all__ = [
     "ArchitectureDescription",
     "Block",
     "Buffers",
+    "Bytes",
     "Checkpoint",
     "ComputingSource",
     "DType",
     "Digest",
     "Execution",
+    "FileStamp",
     "FlatLayout",
     "HubId",
     "Layer",
