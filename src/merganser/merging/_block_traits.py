@@ -96,6 +96,7 @@ LAYER_TYPES: Mapping[str, Read] = {
     "gpt_oss": _every(None, 2, *_SLIDING),
     "gemma3_text": _every("sliding_window_pattern", 6, *_SLIDING),
     "gemma3n_text": _every(None, 5, *_SLIDING),
+    "gemma4_text": _every(None, 6, *_SLIDING),
     "cohere2": _every("sliding_window_pattern", 4, *_SLIDING),
     "olmo3": _every(None, 4, *_SLIDING),
     "afmoe": _every("global_attn_every_n_layers", 4, *_SLIDING),
@@ -114,6 +115,10 @@ LAYER_TYPES: Mapping[str, Read] = {
 """Families that read `layer_types`, and what they mean where it is not said."""
 
 
+_LAST_IS_FULL = ("gemma4_text", "gemma4_unified_text", "diffusion_gemma_text")
+"""Families that change the last entry of `layer_types`, whatever it says."""
+
+
 def _says(block: Block, key: str) -> bool:
     return bool(block.config.get(key))
 
@@ -125,6 +130,8 @@ def _listed(block: Block, key: str) -> Any:
 
 
 def _layer_type(block: Block) -> str | None:
+    if block.config.get("model_type") in _LAST_IS_FULL and block.index == block.count - 1:
+        return "full_attention"
     if _says(block, "layer_types"):
         return _listed(block, "layer_types")
     implied = LAYER_TYPES.get(block.config.get("model_type", ""))

@@ -21,6 +21,7 @@ from merganser.merging._anatomy import Anatomy, depth_of
 from merganser.merging._blueprint import Blueprint, Dialect, Formulas, Module, Slice, Source
 from merganser.merging._plan import MergePlan, Target
 from merganser.merging._settings import Settings, first_of
+from merganser.merging._sliced_config import StackCut, sliced_config
 from merganser.merging.methods import METHODS, MergeMethod, bind, fields_of, parameters_of, unknown_parameter
 from merganser.merging.vocabulary import chat_template, plan_vocabulary
 from merganser.weights import DTYPES, Aligned, Checkpoint, TensorSpec, flat_order, misfit, tied_to
@@ -113,7 +114,7 @@ def plan_blueprint(blueprint: Blueprint, models: Sequence[Checkpoint]) -> MergeP
         tuple(models),
         donor,
         targets,
-        donor.config,
+        planner.config(),
         blueprint=blueprint,
         base=base,
         vocabulary=vocabulary,
@@ -190,19 +191,41 @@ class _Planner:
             yield from self._outside(module, stack)
             number = 0
             for slice_ in module.slices:
-                ranges = [self._range(source, stack) for source in self._sources(slice_)]
-                count = len(ranges[0])
-                if any(len(each) != count for each in ranges):
-                    listed = ", ".join(
-                        f"{len(each)} of {self._models[source.model].source}"
-                        for each, source in zip(ranges, self._sources(slice_), strict=True)
-                    )
-                    raise ValueError(
-                        f"The sources of a slice must have equally many blocks, but it takes {listed}."
-                    )
-                for i, blocks in enumerate(zip(*ranges, strict=True)):
-                    yield from self._block(number, blocks, module, stack, slice_, depth_of(i, count))
+                rows = self._rows(slice_, stack)
+                for i, blocks in enumerate(rows):
+                    yield from self._block(number, blocks, module, stack, slice_, depth_of(i, len(rows)))
                     number += 1
+
+    def _rows(self, slice_: Slice, stack: int) -> list[tuple[int, ...]]:
+        """For each block of a slice, which block of each of its sources it is made of."""
+        sources = self._sources(slice_)
+        ranges = [self._range(source, stack) for source in sources]
+        if len({len(each) for each in ranges}) > 1:
+            listed = ", ".join(
+                f"{len(each)} of {self._models[source.model].source}"
+                for each, source in zip(ranges, sources, strict=True)
+            )
+            raise ValueError(f"The sources of a slice must have equally many blocks, but it takes {listed}.")
+        return list(zip(*ranges, strict=True))
+
+    def config(self) -> Mapping[str, Any]:
+        """The donor's configuration, true to the blocks that the result has."""
+        donor = self._anatomies[self._blueprint.donor]
+        cuts: list[StackCut] = []
+        for module, stack in () if self._blueprint.is_whole else self._stacks():
+            origins = [origin for slice_ in module.slices for origin in self._origins(slice_, stack)]
+            count = len(donor.stacks[stack].blocks)
+            if origins != [(self._blueprint.donor, number) for number in range(count)]:
+                sources = tuple((self._models[model].config, number) for model, number in origins)
+                cuts.append(StackCut(donor.stacks[stack].pattern, sources, count))
+        config = donor.checkpoint.config
+        return sliced_config(config, cuts) if cuts and config else config
+
+    def _origins(self, slice_: Slice, stack: int) -> list[tuple[int, int]]:
+        """For each block of a slice, the model and block whose kind it is of: the donor's, or the first source's."""
+        models = [source.model for source in self._sources(slice_)]
+        place = models.index(self._blueprint.donor) if self._blueprint.donor in models else 0
+        return [(models[place], blocks[place]) for blocks in self._rows(slice_, stack)]
 
     def _stacks(self) -> Iterator[tuple[Module, int]]:
         """Each module with the number of the stack that it makes."""

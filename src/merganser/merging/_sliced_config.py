@@ -72,6 +72,9 @@ _AT_LEAST = ("layer_types", "layers_block_type", "mlp_layer_types", "no_rope_lay
 _PATTERN = "hybrid_override_pattern"
 """A letter for each block."""
 
+_EXCEPTIONS = "per_layer_config"
+"""By the numbers of some blocks, what is different there."""
+
 _NUMBERED_RULES = ("mlp_only_layers", "moe_layers")
 """Lists of numbers that are read together with a rule."""
 
@@ -225,6 +228,8 @@ def _patch(part: dict[str, Any], origins: list[Block], keys: tuple[str, ...], ol
         elif any(_has_entries(block, key) for block in speaking):
             entries = [_entry(key, origin) for origin in origins]
             part[key] = "".join(entries) if key == _PATTERN else entries
+        elif key == _EXCEPTIONS and any(block.config.get(key) for block in speaking):
+            part[key] = _exceptions(origins)
     for trait in TRAITS:
         _carry(trait, part, origins)
     _check_order(part, before, origins)
@@ -250,6 +255,20 @@ def _entry(key: str, origin: Block) -> Any:
             f"Expected `{key}` to say something of each of {origin.count} blocks in every model, but found {value!r} "
             "in one. Correct that model's config.json."
         )
+    return found
+
+
+def _exceptions(origins: list[Block]) -> dict[str, Any]:
+    """What is different in some blocks; the numbers are words in JSON, and numbers in Python."""
+    found = {}
+    for i, origin in enumerate(origins):
+        told: Any = origin.config.get(_EXCEPTIONS)
+        if told is None:
+            raise ValueError(
+                f"Expected `{_EXCEPTIONS}` in every model, but one lacks it. Add it to its config.json."
+            )
+        different = told.get(str(origin.index), told.get(origin.index))
+        found |= {} if different is None else {str(i): different}
     return found
 
 
