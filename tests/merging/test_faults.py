@@ -346,8 +346,12 @@ def marks(folder):
 
 
 def contents(folder):
-    """Every file but those that tell whose turn it is, which a kill right after publishing may leave."""
-    return {f.name: f.read_bytes() for f in folder.iterdir() if f.name not in (".identity", ".lock")}
+    """Every file but those that tell whose turn it is, which a kill right after publishing may leave.
+
+    The card calls the model by its folder's name.
+    """
+    files = (f for f in folder.iterdir() if f.name not in (".identity", ".lock"))
+    return {f.name: f.read_bytes().replace(f"# {folder.name}\n".encode(), b"# a model\n") for f in files}
 
 
 SHARDS = ("--shard-size", "2k")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 from rich.progress import (
@@ -21,9 +21,11 @@ from rich.table import Table
 
 from merganser.cli._output import FAILED, Json, Quiet, clear_errors, print_json, tables, words
 from merganser.cli._parameters import with_parameters
+from merganser.interop import Stage, carry_out, plan_mergekit
 from merganser.merging import (
     METHODS,
     Engine,
+    Formulas,
     MergePlan,
     default_workers,
     method_named,
@@ -32,10 +34,11 @@ from merganser.merging import (
     plan_merge,
     recipe_of,
     verify,
+    vocabulary_rules,
     write_merge,
 )
 from merganser.merging import Progress as Step
-from merganser.weights import Execution
+from merganser.weights import Checkpoint, Execution
 
 _HOW = "How"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -45,11 +48,16 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 def merge(
     models: Annotated[
         list[str],
-        typer.Argument(help="Paths or hub ids (`org/name@revision`); `base+adapter` applies a LoRA."),
+        typer.Argument(
+            help="Paths or hub ids (`org/name@revision`); `base+adapter` applies a LoRA. Or one mergekit file, *.yaml."
+        ),
     ],
     method: Annotated[
-        str, typer.Option("--method", "-m", help="How to merge: one of `merganser methods`.")
-    ] = "linear",
+        str | None,
+        typer.Option(
+            "--method", "-m", help="How to merge: one of `merganser methods`.", show_default="linear"
+        ),
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option("--base", "-b", help="The model the others were tuned from, if the method needs it."),
@@ -63,10 +71,35 @@ def merge(
             help="Which model gives configuration and tokenizer.", show_default="the base, or the first"
         ),
     ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose vocabulary, where they differ: union, base, or one of the models.",
+            show_default="the donor's",
+        ),
+    ] = None,
+    chat_template: Annotated[
+        str | None,
+        typer.Option(
+            help="auto (the commonest), a name such as chatml, or a Jinja text.", show_default="the donor's"
+        ),
+    ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="Element type to write, such as bfloat16.", show_default="the donor's")
     ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(help="Under which licence the result is.", show_default="the strictest of the models'"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Key of random numbers, for methods that drop at random.")] = 0,
+    formulas: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="Whose formulas to follow for a mergekit file, where they differ: papers or mergekit.",
+            metavar="papers|mergekit",
+        ),
+    ] = "papers",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     shard_size: Annotated[
@@ -97,36 +130,81 @@ def merge(
     Interrupted, the same command goes on where it stopped.
     """
     with clear_errors():
-        opened, base_opened, donor_opened = open_models(models, base, donor)
-        plan = plan_merge(
-            opened,
-            method,
-            base=base_opened,
-            donor=donor_opened,
-            dtype=dtype,
-            seed=seed,
-            parameters=parameters,
-        )
         execution = Execution(workers or default_workers(), device=device)
+        options: dict[str, Any] = {"shard_size": _bytes(shard_size), "overwrite": overwrite}
+        if _is_file(models):
+            said = {"method": method, "base": base, "donor": donor, "tokenizer": tokenizer, "dtype": dtype}
+            _refuse_options({**said, "chat-template": chat_template, **parameters})
+            stages = plan_mergekit(models[0], formulas=_formulas(formulas), seed=seed)
+            plans = [stage.plan for stage in stages]
+            _print_notes(models[0], stages)
+
+            def carry(out: Path, watch: Any) -> Checkpoint:
+                return carry_out(
+                    stages, out, execution, digests=digests, licence=licence, progress=watch, **options
+                )
+        else:
+            if formulas != "papers":
+                raise ValueError("--as goes with a mergekit file; methods named here follow the papers.")
+            opened, base_opened, donor_opened = open_models(models, base, donor)
+            plan = plan_merge(
+                opened,
+                method or "linear",
+                base=base_opened,
+                donor=donor_opened,
+                dtype=dtype,
+                seed=seed,
+                vocabulary=vocabulary_rules(tokenizer, [*models, base], [*opened, base_opened]),
+                chat_template=chat_template,
+                parameters=parameters,
+            )
+            plans = [plan]
+
+            def carry(out: Path, watch: Any) -> Checkpoint:
+                recipe = recipe_of(plan, digests=digests, licence=licence)
+                return write_merge(Engine(plan, execution, watch), recipe, out, **options)
+
         if dry_run:
-            _show_plan(plan, execution, as_json=as_json)
+            _show_plans(plans, execution, as_json=as_json)
             return
         if out is None:
             raise ValueError("Where to? Name a folder with --out, or look at the plan with --dry-run.")
         began = time.monotonic()
         with _saying_how_to_go_on(out), _bar(quiet=quiet) as watch:
-            recipe = recipe_of(plan, digests=digests)
-            engine = Engine(plan, execution, watch)
-            merged = write_merge(engine, recipe, out, shard_size=_bytes(shard_size), overwrite=overwrite)
+            merged = carry(out, watch)
         seconds = time.monotonic() - began
+    written = plans[-1].bytes_out
     if as_json:
-        print_json(
-            {"out": str(out), "tensors": len(merged), "bytes": plan.bytes_out, "seconds": round(seconds, 3)}
-        )
+        print_json({"out": str(out), "tensors": len(merged), "bytes": written, "seconds": round(seconds, 3)})
     else:
-        speed = (plan.bytes_in + plan.bytes_out) / max(seconds, 1e-9)
-        amount = f"{len(merged):,} tensors, {_size(plan.bytes_out)} in {seconds:.1f} s"
+        speed = sum(plan.bytes_in + plan.bytes_out for plan in plans) / max(seconds, 1e-9)
+        amount = f"{len(merged):,} tensors, {_size(written)} in {seconds:.1f} s"
         words.print(f"{out}: {amount} ({_size(speed)}/s read and written)", soft_wrap=True)
+
+
+def _is_file(models: Sequence[str]) -> bool:
+    """Whether the argument is a mergekit file, and no model."""
+    return len(models) == 1 and Path(models[0]).suffix in (".yaml", ".yml")
+
+
+def _formulas(text: str) -> Formulas:
+    if text not in get_args(Formulas):
+        raise ValueError(f"--as must be papers or mergekit, but is {text!r}.")
+    return cast("Formulas", text)
+
+
+def _refuse_options(options: Mapping[str, Any]) -> None:
+    """A file says everything that decides about the result."""
+    given = next((name for name, value in options.items() if value is not None), None)
+    if given is not None:
+        raise ValueError(
+            f"--{given.replace('_', '-')} is for the file to say. Write it there, or name the models here."
+        )
+
+
+def _print_notes(file: str, stages: Sequence[Stage]) -> None:
+    for note in (note for stage in stages for note in stage.config.notes):
+        words.print(f"{file}, {note}", soft_wrap=True)
 
 
 def methods(
@@ -179,8 +257,18 @@ def verify_merge(
         raise typer.Exit(FAILED)
 
 
-def _show_plan(plan: MergePlan, execution: Execution, *, as_json: bool) -> None:
-    facts = {
+def _show_plans(plans: Sequence[MergePlan], execution: Execution, *, as_json: bool) -> None:
+    """What would be done: of a file with several documents, each in its turn."""
+    if as_json:
+        listed = [_plan_facts(plan, execution) for plan in plans]
+        print_json(listed[0] if len(listed) == 1 else {"stages": listed})
+        return
+    for plan in plans:
+        _show_plan(plan, execution)
+
+
+def _plan_facts(plan: MergePlan, execution: Execution) -> dict[str, Any]:
+    return {
         "method": plan.method_name,
         "models": [model.source for model in plan.models],
         "base": None if plan.base is None else plan.base.source,
@@ -190,13 +278,15 @@ def _show_plan(plan: MergePlan, execution: Execution, *, as_json: bool) -> None:
         "bytes_out": plan.bytes_out,
         "memory": plan.memory(execution),
         "workers": execution.workers,
+        "notes": [] if plan.vocabulary is None else list(plan.vocabulary.notes),
         "groups": plan.groups(),
     }
-    if as_json:
-        print_json(facts)
-        return
+
+
+def _show_plan(plan: MergePlan, execution: Execution) -> None:
+    facts = _plan_facts(plan, execution)
     table = _table("part", "method", "type", "tensors", "parameters", "bytes")
-    for row in plan.groups():
+    for row in facts["groups"]:
         counts = (f"{row['tensors']:,}", f"{row['parameters']:,}", _size(row["bytes"]))
         table.add_row(row["part"], row["method"], row["dtype"], *counts)
     tables.print(table)
@@ -206,6 +296,8 @@ def _show_plan(plan: MergePlan, execution: Execution, *, as_json: bool) -> None:
         f"{_size(facts['memory'])} for {execution.workers} workers; configuration and tokenizer of {plan.donor.source}",
         soft_wrap=True,
     )
+    for note in facts["notes"]:
+        words.print(note, soft_wrap=True)
 
 
 def _show_method(name: str) -> None:

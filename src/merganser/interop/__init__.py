@@ -1,1 +1,27 @@
-"""Other tools' files and services, read and written; each tool in a package of its own."""
+"""Other tools' files and services, read and written; each tool in a package of its own.
+
+| tool | names |
+| --- | --- |
+| mergekit | [`read_mergekit`][], [`parse_mergekit`][], [`plan_mergekit`][], [`merge_mergekit`][], [`carry_out`][] |
+| | [`MergekitConfig`][], [`Stage`][] |
+"""
+
+from merganser.interop.mergekit import (
+    MergekitConfig,
+    Stage,
+    carry_out,
+    merge_mergekit,
+    parse_mergekit,
+    plan_mergekit,
+    read_mergekit,
+)
+
+__all__ = [
+    "MergekitConfig",
+    "Stage",
+    "carry_out",
+    "merge_mergekit",
+    "parse_mergekit",
+    "plan_mergekit",
+    "read_mergekit",
+]

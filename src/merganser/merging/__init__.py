@@ -10,7 +10,8 @@
 | [`MergeMethod`][], [`Part`][], [`Scan`][] | what a rule is |
 | [`Blueprint`][], [`Module`][], [`Slice`][], [`Source`][] | a merge with structure: slices, gradients, filters |
 | [`Setting`][], [`Case`][], [`Settings`][], [`Dialect`][], [`Formulas`][] | its parameters, names and formulas |
-| [`merge`][], [`open_models`][], [`Model`][], [`default_workers`][] | models in, a merged one out |
+| [`merge`][], [`Model`][] | models in, a merged one out |
+| [`open_models`][], [`vocabulary_rules`][], [`default_workers`][] | its arguments |
 | [`plan_merge`][], [`plan_blueprint`][], [`methods_of`][], [`SliceError`][] | from a blueprint to a plan |
 | [`MergePlan`][], [`Target`][] | what will be done |
 | [`Engine`][], [`Progress`][], [`write_merge`][], [`merged_config`][] | doing it |
@@ -26,7 +27,7 @@ from merganser.merging._combine import checkpoint_of, combine_flat, plan_combina
 from merganser.merging._crossover import Angles, Rule, crossover, linear_weights, slerp_weights
 from merganser.merging._execute import Engine, Progress
 from merganser.merging._gram import Gram
-from merganser.merging._merge import Model, merge, open_models, recipe_of
+from merganser.merging._merge import Model, merge, open_models, recipe_of, vocabulary_rules
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
 from merganser.merging._plan import MergePlan, Target
 from merganser.merging._planning import SliceError, method_named, methods_of, plan_blueprint, plan_merge
@@ -89,6 +90,7 @@ __all__ = [
     "recipe_of",
     "slerp_weights",
     "verify",
+    "vocabulary_rules",
     "write_merge",
     "write_recipe",
 ]

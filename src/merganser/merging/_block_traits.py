@@ -115,7 +115,7 @@ LAYER_TYPES: Mapping[str, Read] = {
 """Families that read `layer_types`, and what they mean where it is not said."""
 
 
-_LAST_IS_FULL = ("gemma4_text", "gemma4_unified_text", "diffusion_gemma_text")
+_LAST_IS_FULL = ("gemma4_text", "gemma4_unified_text", "diffusion_gemma_text", "embedding_gemma2_text")
 """Families that change the last entry of `layer_types`, whatever it says."""
 
 

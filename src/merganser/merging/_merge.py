@@ -12,6 +12,7 @@ from merganser.merging._merge_recipe import Ingredient, MergeRecipe
 from merganser.merging._plan import MergePlan
 from merganser.merging._planning import plan_merge
 from merganser.merging._write import SHARD_BYTES, default_workers, merged_config, write_merge
+from merganser.merging.vocabulary import VocabularyRules
 from merganser.weights import Checkpoint, Execution, open_checkpoint
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def merge(
     shard_size: int | None = SHARD_BYTES,
     overwrite: bool = False,
     digests: bool = False,
+    tokenizer: Model | VocabularyRules | None = None,
+    chat_template: str | None = None,
+    licence: str | None = None,
     progress: Callable[[Progress], None] | None = None,
     **parameters: Any,
 ) -> Checkpoint:
@@ -54,6 +58,11 @@ def merge(
         shard_size: Bytes a file may have, unless a single tensor has more; None for no limit.
         overwrite: Whether `out` may be replaced.
         digests: Whether the recipe names the models by their digests too, which reads them once more.
+        tokenizer: Whose tokens the result has where the models' differ: ``"union"``, ``"base"``, one of the models,
+            or rules for single tokens; by default all must have the same number of rows, and the donor's is taken.
+        chat_template: ``"auto"`` for the commonest among the models, a name such as ``"chatml"``, or a Jinja text;
+            by default the donor's.
+        licence: Under which licence the result is; by default the strictest of the models'.
         progress: Called now and then with how far it is.
         **parameters: The method's parameters: see ``merganser methods NAME``, or the method's class.
 
@@ -72,14 +81,21 @@ def merge(
         tensor([1., 2.])
     """
     opened, base_opened, donor_opened = open_models(models, base, donor)
-    stored = None if dtype is None else str(dtype).removeprefix("torch.")
     plan = plan_merge(
-        opened, method, base=base_opened, donor=donor_opened, dtype=stored, seed=seed, parameters=parameters
+        opened,
+        method,
+        base=base_opened,
+        donor=donor_opened,
+        dtype=None if dtype is None else str(dtype).removeprefix("torch."),
+        seed=seed,
+        vocabulary=vocabulary_rules(tokenizer, [*models, base], [*opened, base_opened]),
+        chat_template=chat_template,
+        parameters=parameters,
     )
     engine = Engine(plan, Execution(workers or default_workers(), device=device), progress)
     if out is None:
         return engine.in_memory(merged_config(plan))
-    recipe = recipe_of(plan, digests=digests)
+    recipe = recipe_of(plan, digests=digests, licence=licence)
     return write_merge(engine, recipe, Path(out), shard_size=shard_size, overwrite=overwrite)
 
 
@@ -108,22 +124,66 @@ def open_models(
                 )
     if donor is None:
         return opened, base_opened, None
-    candidates = [*zip(models, opened, strict=True), (base, base_opened)]
-    wanted = _open(donor, "the donor")
-    for model, checkpoint in candidates:
-        if checkpoint is not None and (model is donor or _is_same(checkpoint, wanted)):
-            return opened, base_opened, checkpoint
-    raise ValueError(f"The donor must be one of the models or the base, but {wanted.source} is none of them.")
+    found = _found("donor", donor, [*models, base], [*opened, base_opened])
+    return opened, base_opened, found
+
+
+def vocabulary_rules(
+    tokenizer: Model | VocabularyRules | None,
+    models: Sequence[Model | None],
+    opened: Sequence[Checkpoint | None],
+) -> VocabularyRules | None:
+    """What a merge's vocabulary is to be.
+
+    Args:
+        tokenizer: As `merge` takes it.
+        models: Models and, last, the base (None for none).
+        opened: The same, opened.
+
+    Raises:
+        ValueError: If it is a model that is not among them, or the base and there is none.
+    """
+    if tokenizer is None or isinstance(tokenizer, VocabularyRules):
+        return tokenizer
+    if tokenizer == "base" and opened[-1] is None:
+        raise ValueError(
+            'The tokenizer cannot be the base\'s: there is no base. Say "union", or name a model.'
+        )
+    if tokenizer in ("union", "base"):
+        return VocabularyRules("union" if tokenizer == "union" else "base")
+    found = _found("tokenizer", tokenizer, models, opened)
+    inputs = [c for c in (opened[-1], *opened[:-1]) if c is not None]  # as plans number them
+    return VocabularyRules(next(i for i, checkpoint in enumerate(inputs) if checkpoint is found))
+
+
+def _found(
+    what: str, wanted: Model, models: Sequence[Model | None], opened: Sequence[Checkpoint | None]
+) -> Checkpoint:
+    """The one of the models that is meant.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    meant = _open(wanted, f"the {what}")
+    for model, checkpoint in zip(models, opened, strict=True):
+        if checkpoint is not None and (model is wanted or _is_same(checkpoint, meant)):
+            return checkpoint
+    raise ValueError(f"The {what} must be one of the models or the base, but {meant.source} is none of them.")
 
 
 def recipe_of(
-    plan: MergePlan, *, digests: bool = False, made_by: Mapping[Checkpoint, MergeRecipe] | None = None
+    plan: MergePlan,
+    *,
+    digests: bool = False,
+    licence: str | None = None,
+    made_by: Mapping[Checkpoint, MergeRecipe] | None = None,
 ) -> MergeRecipe:
     """The recipe that leads to the same plan again.
 
     Args:
         plan: The plan of a merge by rule.
         digests: Whether to name the models by their digests too, which reads every byte.
+        licence: Under which licence the result is, if the user says so.
         made_by: Recipes of those models that were made on the way and will not stay.
 
     Raises:
@@ -133,7 +193,7 @@ def recipe_of(
         raise ValueError("Expected the plan of a merge by rule, but this is one of a combination of seeds.")
     ways = made_by or {}
     ingredients = (Ingredient.of(model, digest=digests, recipe=ways.get(model)) for model in plan.inputs)
-    return MergeRecipe(plan.blueprint, tuple(ingredients))
+    return MergeRecipe(plan.blueprint, tuple(ingredients), licence)
 
 
 def _is_same(first: Checkpoint, second: Checkpoint) -> bool:

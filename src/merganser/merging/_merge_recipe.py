@@ -90,16 +90,19 @@ class MergeRecipe:
     Args:
         blueprint: The merge.
         ingredients: The models that it numbers.
+        licence: Under which licence the result is, if the user said so.
     """
 
     blueprint: Blueprint
     ingredients: tuple[Ingredient, ...]
+    licence: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain form."""
         head = {"format": MERGE_FORMAT, "version": 1, "written_by": f"merganser {__version__}"}
         models = [ingredient.to_json() for ingredient in self.ingredients]
-        return head | {"models": models} | self.blueprint.to_json()
+        said = {} if self.licence is None else {"licence": self.licence}
+        return head | said | {"models": models} | self.blueprint.to_json()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MergeRecipe:
@@ -119,4 +122,7 @@ class MergeRecipe:
             raise ValueError(
                 f"it speaks of model {blueprint.models[-1]}, but names {len(ingredients)} models."
             )
-        return cls(blueprint, ingredients)
+        licence = data.get("licence")
+        if not isinstance(licence, str | None):
+            raise ValueError(f"its `licence` is {licence!r}.")  # noqa: TRY004
+        return cls(blueprint, ingredients, licence)

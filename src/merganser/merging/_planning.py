@@ -23,7 +23,8 @@ from merganser.merging._plan import MergePlan, Target
 from merganser.merging._settings import Settings, first_of
 from merganser.merging._sliced_config import StackCut, sliced_config
 from merganser.merging.methods import METHODS, MergeMethod, bind, fields_of, parameters_of, unknown_parameter
-from merganser.merging.vocabulary import chat_template, plan_vocabulary
+from merganser.merging.vocabulary import VocabularyRules, plan_vocabulary
+from merganser.merging.vocabulary import chat_template as resolved_template
 from merganser.weights import DTYPES, Aligned, Checkpoint, TensorSpec, flat_order, misfit, tied_to
 
 _FLOATS = {row.library: row.name for row in DTYPES.values() if row.is_floating}
@@ -50,6 +51,8 @@ def plan_merge(
     dtype: str | None = None,
     seed: int = 0,
     parameters: Mapping[str, Any] | None = None,
+    vocabulary: VocabularyRules | None = None,
+    chat_template: str | None = None,
     formulas: Formulas = "papers",
 ) -> MergePlan:
     """Check that models, method and parameters fit, and say what will be done.
@@ -62,6 +65,8 @@ def plan_merge(
         dtype: Element type of all merged tensors, as torch names it; by default that of the donor's tensor.
         seed: Key of random numbers.
         parameters: The method's parameters.
+        vocabulary: Whose tokens the result has; models are numbered with the base first.
+        chat_template: How conversations are laid out, as `chat_template` takes it.
         formulas: Whose formulas to follow; with mergekit's go its names of methods and parameters.
 
     Raises:
@@ -83,6 +88,8 @@ def plan_merge(
         seed=seed,
         dialect=dialect,
         formulas=formulas,
+        vocabulary=vocabulary,
+        chat_template=chat_template,
     )
     return plan_blueprint(blueprint, inputs)
 
@@ -104,7 +111,7 @@ def plan_blueprint(blueprint: Blueprint, models: Sequence[Checkpoint]) -> MergeP
     if blueprint.vocabulary is not None:
         vocabulary = plan_vocabulary(models, blueprint.vocabulary, base=blueprint.base)
         aligned = [vocabulary.aligned(number) for number in range(len(models))]
-    template = None if blueprint.chat_template is None else chat_template(models, blueprint.chat_template)
+    template = None if blueprint.chat_template is None else resolved_template(models, blueprint.chat_template)
     planner = _Planner(blueprint, aligned)
     targets = tuple(planner.targets())
     base = None if blueprint.base is None else models[blueprint.base]

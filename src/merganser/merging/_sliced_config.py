@@ -95,6 +95,7 @@ _FIXED = (
     "scale_attn_by_inverse_layer_idx",
     "num_mem_blocks",
     "n_layers_per_attn_res_block",
+    "hidden_size_per_layer_input",  # of tables outside the blocks, with columns for each
     "deepstack_visual_indexes",
     "intermediate_layers_indices",
     "out_indices",
@@ -176,11 +177,10 @@ def _parts_about(config: Config, stack: str) -> list[tuple[tuple[str, ...], Conf
         for path, part in _parts(config)
         if path[:1] not in (("encoder",), ("decoder",)) or path[0] == first
     ]
-    wanted = _side(stack)
-    has_side = any(
-        _side(".".join(path)) == wanted for path, _ in parts
-    )  # a model that only sees needs no part for it
-    return [(path, part) for path, part in parts if _side(".".join(path)) == (wanted if has_side else "text")]
+    sides = {path: _side(".".join(path)) for path, _ in parts}
+    # a model that does nothing but see has no part for seeing
+    wanted = _side(stack) if _side(stack) in sides.values() else "text"
+    return [(path, part) for path, part in parts if sides[path] == wanted]
 
 
 def _side(name: str) -> str:
@@ -238,8 +238,10 @@ def _patch(part: dict[str, Any], origins: list[Block], keys: tuple[str, ...], ol
 def _has_entries(block: Block, key: str) -> bool:
     """Whether a setting is a list with an entry for each block."""
     value = block.config.get(key)
-    if key == _PATTERN or not isinstance(value, list | tuple) or not value or key in _NUMBERED_RULES:
-        return key == _PATTERN and isinstance(value, str)
+    if key == _PATTERN:
+        return isinstance(value, str)
+    if not isinstance(value, list | tuple) or not value or key in _NUMBERED_RULES:
+        return False
     is_list = len(value) == block.count and not _NOT_OF_BLOCKS.fullmatch(key)
     return is_list or (key in _AT_LEAST and len(value) > block.count)
 
@@ -259,7 +261,7 @@ def _entry(key: str, origin: Block) -> Any:
 
 
 def _exceptions(origins: list[Block]) -> dict[str, Any]:
-    """What is different in some blocks; the numbers are words in JSON, and numbers in Python."""
+    """What is different in some blocks; transformers writes the numbers as `"05"`, and reads them as `"5"` too."""
     found = {}
     for i, origin in enumerate(origins):
         told: Any = origin.config.get(_EXCEPTIONS)
@@ -267,8 +269,7 @@ def _exceptions(origins: list[Block]) -> dict[str, Any]:
             raise ValueError(
                 f"Expected `{_EXCEPTIONS}` in every model, but one lacks it. Add it to its config.json."
             )
-        different = told.get(str(origin.index), told.get(origin.index))
-        found |= {} if different is None else {str(i): different}
+        found |= {str(i): different for number, different in told.items() if int(number) == origin.index}
     return found
 
 
@@ -290,29 +291,33 @@ def _carry(trait: Trait, part: dict[str, Any], origins: list[Block]) -> None:
 
 def _check_order(part: Config, before: Config, origins: list[Block]) -> None:
     """Refuse what counts blocks and cannot be changed, unless it comes out the same."""
-    if len(origins) == origins[0].count and all(origin.index == i for i, origin in enumerate(origins)):
-        return
+    has_moved = any(origin.index != i for i, origin in enumerate(origins))
     has_types = part.get("layer_types") is not None or part.get("model_type") in LAYER_TYPES
     for key in (*_PERIODS, *(() if has_types else _ATTENTION_PERIODS)):
         values = [before.get(key), *(origin.config.get(key) for origin in origins)]
         if all(value in (None, 0, 1) for value in values) or isinstance(part.get(key), list):
             continue
         period = values[0]
-        keeps_time = isinstance(period, int) and all(
-            (o.index - i) % period == 0 for i, o in enumerate(origins)
+        keeps_time = not has_moved or (
+            isinstance(period, int) and all((o.index - i) % period == 0 for i, o in enumerate(origins))
         )
         if not keeps_time or any(value != period for value in values):
             raise _cannot(f"`{key}`", origins)
-    for key in _FIXED:
+    for key in _FIXED if has_moved or len(origins) != origins[0].count else ():
         values = [origin.config.get(key) for origin in origins]
         if any(value is True or value not in (None, 0, 1, [], {}) for value in values):
             raise _cannot(f"`{key}`", origins)
 
 
 def _cannot(named: str, origins: list[Block]) -> ValueError:
-    moved = next((i for i, origin in enumerate(origins) if origin.index != i), len(origins) - 1)
+    moved = next((i for i, origin in enumerate(origins) if origin.index != i), None)
+    what = (
+        f"{len(origins)} of {origins[0].count} blocks are left"
+        if moved is None
+        else f"block {moved} is to be what block {origins[moved].index} was"
+    )
     return ValueError(
         f"{named} in the configuration tells blocks apart by their numbers, and cannot say of the new order what it "
-        f"said of the old one: block {moved} is to be what block {origins[moved].index} was. Choose other ranges, such "
-        "as those that begin with the first block or are shifted by whole periods."
+        f"said of the old one: {what}. Choose other ranges, such as those that begin with the first block or are "
+        "shifted by whole periods."
     )

@@ -15,8 +15,10 @@ from typing import Any
 
 from merganser._errors import CheckpointError
 from merganser.merging._execute import Engine
+from merganser.merging._facts import card_facts
 from merganser.merging._plan import MergePlan
 from merganser.merging._recipe import RECIPE_NAME, Recipe, write_recipe
+from merganser.merging.card import model_card
 from merganser.merging.vocabulary import TOKENIZER_FILES, write_chat_template
 from merganser.weights import (
     DTYPES,
@@ -25,29 +27,22 @@ from merganser.weights import (
     ShardWriter,
     TensorSpec,
     atomic_write_bytes,
+    atomic_write_text,
     file_metadata,
     open_checkpoint,
     refuse_foreign,
     shard_files,
+    tied_to,
     write_config,
     write_index,
 )
 
 SHARD_BYTES = 5_000_000_000
 
+CARD_NAME = "README.md"
+
 _COPIED = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "chat_template.jinja",
-    "chat_template.json",
+    *TOKENIZER_FILES,
     "generation_config.json",
     "preprocessor_config.json",
     "processor_config.json",
@@ -63,15 +58,26 @@ def write_merge(
     *,
     shard_size: int | None = SHARD_BYTES,
     overwrite: bool = False,
+    licence: str | None = None,
 ) -> Checkpoint:
     """Carry out a merge to disk, or go on with one that was interrupted.
 
+    Args:
+        engine: What to carry out.
+        recipe: Its recipe.
+        out: Folder, or ``.safetensors`` file.
+        shard_size: Bytes a file may have, unless a single tensor has more; None for no limit.
+        overwrite: Whether `out` may be replaced.
+        licence: Under which licence the result is; by default what the recipe says, or what follows from the models'.
+
     Raises:
+        ValueError: If the models' licences clash, and none is given.
         CheckpointError: If a model is damaged; what was written so far is removed.
         OutputError: If `out` exists and may not be replaced, or cannot be written; what was written stays, for the
             next attempt.
     """
     place, plan = out.expanduser().absolute(), engine.plan
+    facts = card_facts(plan, recipe, place.name, licence=licence)
     specs = [target.spec for target in plan.targets]
     written = {spec.name for spec in specs}  # a name that the donor ties may be written apart
     metadata = {key: value for key, value in file_metadata(plan.donor).items() if key not in written}
@@ -89,6 +95,7 @@ def write_merge(
             write_index(partial.folder, files)
             write_config(partial.folder, merged_config(plan))
             write_recipe(recipe, partial.folder / RECIPE_NAME)
+            atomic_write_text(partial.folder / CARD_NAME, model_card(facts))
         except (CheckpointError, ValueError):
             partial.discard()
             raise
@@ -105,7 +112,8 @@ def merged_config(plan: MergePlan) -> dict[str, Any]:
         name = DTYPES[types.pop()].library
         for part in parts:
             part.update({key: name for key in ("dtype", "torch_dtype") if key in part})
-    if config and any(target.spec.name not in plan.donor for target in plan.targets):
+    names = (target.spec.name for target in plan.targets if target.spec.name not in plan.donor)
+    if config and any(tied_to(name, plan.donor) for name in names):
         for part in parts:
             if part is config or "tie_word_embeddings" in part:
                 part["tie_word_embeddings"] = False

@@ -29,7 +29,8 @@ Choice: TypeAlias = Callable[[Sequence[str]], list[str]]
 
 _COMPANIONS = re.compile(
     r"(config|generation_config|preprocessor_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|"
-    r"vocab|chat_template)\.json|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.(model|tiktoken)"
+    r"vocab|chat_template)\.json|merges\.txt|vocab\.txt|chat_template\.jinja|[^/]*\.(model|tiktoken)|README\.md|"
+    r"(LICEN[CS]E|COPYING)(\.(txt|md))?"
 )
 
 

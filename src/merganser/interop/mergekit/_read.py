@@ -1,8 +1,8 @@
 """mergekit's YAML, read: one document becomes a blueprint, in mergekit's own terms.
 
 Everything that can be wrong without a look at the models is found here, with its line: unknown keys and parameters,
-values of the wrong kind or out of range, a missing base, slices that do not fit. What mergekit ignores without a word is
-either an error (a key that nothing knows) or a note (a parameter that only other methods have).
+values of the wrong kind or out of range, a missing base, slices that do not fit. What mergekit ignores without a word
+is either an error (a key that nothing knows) or a note (a parameter that only other methods have).
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from merganser.interop.mergekit._yaml import Node, read_documents
 from merganser.merging import Blueprint, Case, Module, Setting, Settings, Slice, Source
 from merganser.merging.methods import Parameter
 from merganser.merging.methods.mergekit import SIGNATURES, Signature
-from merganser.merging.vocabulary import ModelRow, RowOf, RowSource, TokenRule, VocabularyRules, ZeroRow
+from merganser.merging.vocabulary import (
+    ModelRow,
+    RowOf,
+    RowSource,
+    TokenRule,
+    VocabularyRules,
+    ZeroRow,
+    chat_template,
+)
 from merganser.weights import DTYPES
 
 _KEYS = (
@@ -35,6 +43,7 @@ _KEYS = (
     "chat_template",
     "name",
 )
+_MODEL = ("model", "lora", "override_architecture")
 _FORMS = ("models", "slices", "modules")
 _TYPES = [row.library for row in DTYPES.values() if row.is_floating]
 
@@ -71,7 +80,8 @@ def read_mergekit(path: Path | str) -> tuple[MergekitConfig, ...]:
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no text in UTF-8: {error}.") from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}, line {line}: this is no text in UTF-8: {error.reason}.") from error
     return parse_mergekit(text, str(path))
 
 
@@ -91,10 +101,7 @@ def parse_mergekit(text: str, source: str = "the configuration") -> tuple[Mergek
         >>> config.models, config.blueprint.method
         (('a', 'b'), 'linear')
     """
-    try:
-        return tuple(_Reader(node).read() for node in read_documents(text, source))
-    except RecursionError as error:
-        raise ConfigError(f"{source} holds an alias that refers to itself.") from error
+    return tuple(_Reader(node).read() for node in read_documents(text, source))
 
 
 class _Reader:
@@ -128,7 +135,7 @@ class _Reader:
             dtype=self._type("out_dtype") or self._type("dtype"),
             dialect="mergekit",
             vocabulary=self._vocabulary(),
-            chat_template=self._text("chat_template"),
+            chat_template=self._template(),
         )
         return MergekitConfig(
             blueprint,
@@ -326,12 +333,20 @@ class _Reader:
     def _text(self, key: str) -> str | None:
         return self._entries[key].text() if key in self._entries else None
 
+    def _template(self) -> str | None:
+        wanted = self._text("chat_template")
+        if wanted not in (None, "auto"):
+            self._entries["chat_template"].trying(lambda: chat_template((), wanted))
+        return wanted
+
     def _has_slice_bases(self) -> bool:
         """Whether every slice names a base of its own; then the merge needs none."""
         slices = self._entries.get("slices")
         return slices is not None and all("base_model" in s.entries() for s in slices.items() if s.is_mapping)
 
     def _model(self, node: Node) -> int:
+        if node.is_mapping and "override_architecture" in node.entries():
+            self._notes.append(f"line {node.line}: `override_architecture` has no effect")
         return self._models.setdefault(_reference(node), len(self._models))
 
     def _vocabulary(self) -> VocabularyRules | None:
@@ -357,19 +372,23 @@ class _Reader:
 
     def _token_rule(self, token: str, node: Node) -> TokenRule:
         entries = node.entries(("source", "force"))
+        if "source" not in entries:
+            node.fail("has no `source`. Say whose row the token gets: a model's, or `{kind: zero}`.")
         force = entries["force"].flag() if "force" in entries else False
-        return TokenRule(token, self._row(entries["source"]) if "source" in entries else None, force)
+        return TokenRule(token, self._row(entries["source"]), force)
 
     def _row(self, node: Node) -> RowSource:
-        if not node.is_mapping or "kind" not in node.entries():
+        if not node.is_mapping or node.entries().keys() <= set(_MODEL):
             return ModelRow(self._model(node))
-        kind = node.entries()["kind"]
-        if kind.value == "zero":
+        entries = node.entries(("kind", "model", "token", "token_id"))
+        if "kind" not in entries:
+            node.fail("has no `kind`. Say `zero` or `model_token`.")
+        word = entries["kind"].text()
+        if word == "zero":
             node.entries(("kind",))
             return ZeroRow()
-        if kind.value != "model_token":
-            kind.fail(f"must be `zero` or `model_token`, but is {kind.value!r}.")
-        entries = node.entries(("kind", "model", "token", "token_id"))
+        if word != "model_token":
+            entries["kind"].fail(f"must be `zero` or `model_token`, but is {word!r}.")
         if "model" not in entries:
             node.fail("names no `model`.")
         token = entries["token"].text() if "token" in entries else None
@@ -393,7 +412,7 @@ def _reference(node: Node) -> str:
     """A model as `path-or-id[@revision][+lora[@revision]]`, also where it is written with keys."""
     if not node.is_mapping:
         return node.text()
-    entries = node.entries(("model", "lora", "override_architecture"))
+    entries = node.entries(_MODEL)
     if "model" not in entries:
         node.fail("names no `model`.")
     return "+".join(_place(entries[key]) for key in ("model", "lora") if key in entries)
@@ -421,23 +440,24 @@ def in_order(configs: Iterable[MergekitConfig]) -> list[MergekitConfig]:
         if config.name is None:
             unnamed.append(config)
         elif config.name in named:
-            config.document.fail(f"is the second document named {config.name!r}. Rename one.")
+            config.document.fail(f"this is the second document named {config.name!r}. Rename one.")
         else:
             named[config.name] = config
     used = {model for config in (*named.values(), *unnamed) for model in config.models if model in named}
     results = unnamed or [config for name, config in named.items() if name not in used]
-    if len(results) != 1:
-        listed = ", ".join(config.name or "one without a name" for config in results) or "none"
-        raise ConfigError(
-            f"Expected one document that no other one uses (or one without a name): the result. Found {listed}."
-        )
     ordered: list[MergekitConfig] = []
-    _visit(results[0], named, ordered, ())
-    idle = [name for name, config in named.items() if config not in ordered]
-    if idle:
-        raise ConfigError(
-            f"The document {idle[0]!r} is used by no other. Leave it out, or use its name as a model."
+    for config in results or named.values():
+        _visit(config, named, ordered, ())
+    if len(results) > 1:
+        listed = " and ".join("one without a name" if c.name is None else repr(c.name) for c in results)
+        results[1].document.fail(
+            f"this is a second result: no other document uses {listed}. Leave one out, or use its name as a model."
         )
+    for config in named.values():
+        if config not in ordered:
+            config.document.fail(
+                f"the result does not need the document {config.name!r}. Leave it out, or use its name as a model."
+            )
     return ordered
 
 
@@ -449,7 +469,9 @@ def _visit(
 ) -> None:
     if config.name in path:
         circle = " -> ".join([*path[path.index(config.name) :], config.name])
-        config.document.fail(f"refers to itself, by way of others: {circle}.")
+        config.document.fail(
+            f"this document needs itself: {circle}. A document may only use those that do not need it."
+        )
     if config in ordered:
         return
     for model in config.models:

@@ -80,6 +80,7 @@ def merge_mergekit(
     shard_size: int | None = SHARD_BYTES,
     overwrite: bool = False,
     digests: bool = False,
+    licence: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Checkpoint:
     """Carry out a mergekit file.
@@ -96,6 +97,7 @@ def merge_mergekit(
         shard_size: Bytes a file may have, unless a single tensor has more; None for no limit.
         overwrite: Whether `out` may be replaced.
         digests: Whether the recipe names the models by their digests too, which reads them once more.
+        licence: Under which licence the results are; by default the strictest of the models'.
         progress: Called now and then with how far a stage is.
 
     Returns:
@@ -113,6 +115,7 @@ def merge_mergekit(
         shard_size=shard_size,
         overwrite=overwrite,
         digests=digests,
+        licence=licence,
         progress=progress,
     )
 
@@ -125,6 +128,7 @@ def carry_out(
     shard_size: int | None = SHARD_BYTES,
     overwrite: bool = False,
     digests: bool = False,
+    licence: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Checkpoint:
     """Merge what was planned; arguments and errors as those of `merge_mergekit`."""
@@ -132,34 +136,28 @@ def carry_out(
     between = place.with_name(f".{place.name}.stages")
     made: dict[str, Checkpoint] = {}
     made_by: dict[Checkpoint, MergeRecipe] = {}
+
+    def ready(stage: Stage) -> tuple[MergeRecipe, Engine]:
+        """A stage whose models are all there."""
+        plan, blueprint = stage.plan, stage.plan.blueprint
+        assert blueprint is not None
+        if made:
+            plan = _plan(stage.config, made, blueprint.formulas, blueprint.seed)
+        recipe = recipe_of(plan, digests=digests, licence=licence, made_by=made_by)
+        return recipe, Engine(plan, execution, progress)
+
     for number, stage in enumerate(stages[:-1]):
-        recipe, engine = _ready(stage, made, made_by, execution, digests, progress)
+        recipe, engine = ready(stage)
         assert stage.config.name is not None
         folder = between / f"{number}-{quote(stage.config.name, safe='')}"
         if not _holds(folder, recipe):
             write_merge(engine, recipe, folder, shard_size=shard_size, overwrite=True)
         checkpoint = made[stage.config.name] = open_checkpoint(folder)
         made_by[checkpoint] = recipe
-    recipe, engine = _ready(stages[-1], made, made_by, execution, digests, progress)
+    recipe, engine = ready(stages[-1])
     merged = write_merge(engine, recipe, place, shard_size=shard_size, overwrite=overwrite)
     shutil.rmtree(between, ignore_errors=True)
     return merged
-
-
-def _ready(
-    stage: Stage,
-    made: Mapping[str, Checkpoint],
-    made_by: Mapping[Checkpoint, MergeRecipe],
-    execution: Execution,
-    digests: bool,
-    progress: Callable[[Progress], None] | None,
-) -> tuple[MergeRecipe, Engine]:
-    """A stage whose models are all there."""
-    plan, blueprint = stage.plan, stage.plan.blueprint
-    assert blueprint is not None
-    if made:
-        plan = _plan(stage.config, made, blueprint.formulas, blueprint.seed)
-    return recipe_of(plan, digests=digests, made_by=made_by), Engine(plan, execution, progress)
 
 
 def _holds(folder: Path, recipe: MergeRecipe) -> bool:
