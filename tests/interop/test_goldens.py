@@ -36,4 +36,6 @@ def test_the_result_is_mergekits_own(case, tmp_path):
         found, wanted = merged.read(name), expected.read(name)
         assert found.dtype == wanted.dtype
         scale = wanted.abs().max().clamp_min(1e-9).item()
-        torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6 * scale, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            found, wanted, rtol=0, atol=2e-6 * scale, msg=lambda m, n=name: f"{n}: {m}"
+        )

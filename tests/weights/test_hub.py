@@ -194,7 +194,8 @@ def test_what_the_hub_refuses_is_explained(program, cache, endpoint):
 @pytest.mark.parametrize(
     ("files", "chosen"),
     [
-        (["model.safetensors", "pytorch_model.bin", "README.md"], ["model.safetensors"]),
+        (["model.safetensors", "pytorch_model.bin", "NOTES.md"], ["model.safetensors"]),
+        (["model.safetensors", "README.md", "LICENSE"], ["LICENSE", "README.md", "model.safetensors"]),
         (["pytorch_model.bin", "tf_model.h5", "vocab.txt"], ["vocab.txt", "pytorch_model.bin"]),
         (
             ["pytorch_model-1-of-1.bin", "pytorch_model.bin.index.json", "training_args.bin"],

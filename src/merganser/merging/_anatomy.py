@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import commonprefix
 from typing import NamedTuple
 
 from merganser.weights import Checkpoint, Stream, streams_of
@@ -59,26 +60,42 @@ class Anatomy:
     def outside(self) -> tuple[Outside, ...]:
         """Tensors outside the blocks, in flat order, each with the stack it goes with.
 
-        That is the one whose path it shares (``encoder.norm`` goes with ``encoder.layers``), or else the first for what
-        stands before all blocks, and the last for what stands after.
+        That is the one with which it shares most of its path (``vision.norm`` goes with ``vision.encoder.layers``). Of
+        several that is the first for what stands before all of them, and the last for what stands after.
+
+        Before a stack are embeddings, and modules that come earlier in flat order; but what shares nothing with the
+        only stack is a head on top of the model, whatever its name. Modules are not taken apart: all of a projector
+        goes where the first of its tensors does.
         """
         found: list[Outside] = []
         begun: set[int] = set()
-        homes = [_home(stream) for stream in self.stacks]
+        placed: dict[str, tuple[int, bool]] = {}
         numbers = {block: i for i, stream in enumerate(self.stacks) for block in stream.blocks}
         for layer in self.checkpoint.layers:
             if layer.kind == "block":
                 begun.add(numbers[layer.name])
                 continue
             for name in layer.tensors:
-                of_path = [i for i, home in enumerate(homes) if home and name.startswith(f"{home}.")]
-                longest = max(of_path, key=lambda i: len(homes[i]), default=None)
-                fallback = 0 if not begun else len(self.stacks) - 1
-                is_shared = longest is None or sum(homes[i] == homes[longest] for i in of_path) > 1
-                stack = fallback if longest is None or is_shared else longest
-                is_before = layer.kind == "embeddings" or (layer.kind == "module" and stack not in begun)
-                found.append(Outside(name, stack, is_before))
+                module, near = self._near(name)
+                stack = near[-1] if begun.intersection(near) else near[0]
+                is_on_top = len(self._homes) == 1 and "." not in module and self._homes[0] != []
+                is_early = layer.kind == "module" and stack not in begun and not is_on_top
+                place = placed.setdefault(module, (stack, layer.kind == "embeddings" or is_early))
+                found.append(Outside(name, *place))
         return tuple(found)
+
+    def _near(self, name: str) -> tuple[str, list[int]]:
+        """The module around a tensor that has no part in any stack, and the stacks nearest to it."""
+        parts = name.split(".")
+        shared = [len(commonprefix([parts, home])) for home in self._homes]
+        longest = max(shared, default=0)
+        nearest = [i for i, length in enumerate(shared) if length == longest]
+        return ".".join(parts[: longest + 1]), nearest or [0]
+
+    @cached_property
+    def _homes(self) -> list[list[str]]:
+        """For each stack the path to the module that holds it: ``encoder`` for ``encoder.layers.{}``."""
+        return [stream.pattern.split(".")[:-2] for stream in self.stacks]
 
     @cached_property
     def depths(self) -> Mapping[str, float]:
@@ -101,8 +118,3 @@ class Anatomy:
 def depth_of(block: int, count: int) -> float:
     """Depth of a block in a slice of so many; a slice of one block is at its end."""
     return block / (count - 1) if count > 1 else 1.0
-
-
-def _home(stream: Stream) -> str:
-    """The module that holds a stack: ``encoder`` for ``encoder.layers.{}``."""
-    return stream.pattern.removesuffix(".{}").rpartition(".")[0]

@@ -72,7 +72,7 @@ def model_files(files: Sequence[str]) -> list[str]:
 
     Examples:
         >>> model_files(["model.safetensors", "pytorch_model.bin", "onnx/model.onnx", "config.json", "README.md"])
-        ['config.json', 'model.safetensors']
+        ['README.md', 'config.json', 'model.safetensors']
     """
     beside = sorted(file for file in files if "/" not in file)
     weights = (

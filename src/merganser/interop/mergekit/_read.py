@@ -239,6 +239,11 @@ class _Reader:
     def _check_sources(
         self, node: Node, sources: Sequence[Source], base: int | None, levels: Sequence[Settings]
     ) -> None:
+        names = list(self._models)
+        for i, source in enumerate(sources):
+            if any(source.model == earlier.model for earlier in sources[:i]):
+                place = self._nodes.get(id(source), node)
+                place.fail(f"takes {names[source.model]} a second time. Merge a model with others only.")
         is_input = self._signature.base == "input"
         others = [source for source in sources if is_input or source.model != base]
         least, most = self._signature.models

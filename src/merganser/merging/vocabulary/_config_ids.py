@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _ONE_OR_SEVERAL = re.compile(r".*_token_(id|ids|index)")
+_FRAME = ("bos_token_id", "eos_token_id", "pad_token_id")
 _LISTS = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids")
 
 
@@ -47,6 +48,25 @@ def patched(
             found[key] = patched(value, moved, role, sizes)
         else:
             found[key] = copy.deepcopy(value)
+    return found
+
+
+def adopted(config: Mapping[str, Any], owner: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration whose texts begin, end and are filled up with the tokens that another names.
+
+    Examples:
+        >>> adopted({"eos_token_id": 2, "text_config": {"pad_token_id": 0}}, {"eos_token_id": 7, "pad_token_id": 5})
+        {'eos_token_id': 7, 'text_config': {'pad_token_id': 5}}
+    """
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if key in _FRAME and owner.get(key) is not None:
+            found[key] = owner[key]
+        elif key.endswith("_config") and isinstance(value, Mapping):
+            inner = owner.get(key)
+            found[key] = adopted(value, {**owner, **inner} if isinstance(inner, Mapping) else owner)
+        else:
+            found[key] = value
     return found
 
 

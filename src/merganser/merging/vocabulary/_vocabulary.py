@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Int
 
 from merganser._errors import CheckpointError
-from merganser.merging.vocabulary._config_ids import patched
+from merganser.merging.vocabulary._config_ids import adopted, patched
 from merganser.merging.vocabulary._rows import NONE, Rows, plan_rows, token_rows
 from merganser.merging.vocabulary._rules import ModelRow, RowOf, TokenRule, VocabularyRules
 from merganser.merging.vocabulary._source import RearrangedSource
@@ -98,6 +98,7 @@ class Vocabulary:
         rows: For each model, where the rows of its tables come from.
         tokenizer: What is written.
         is_copy: Whether the tokenizer's files are copied as they are.
+        source: The model whose vocabulary it is, if it is to be that of one model.
     """
 
     size: int
@@ -107,6 +108,7 @@ class Vocabulary:
     rows: tuple[Rows, ...]
     tokenizer: Tokenizer
     is_copy: bool
+    source: int | None = None
 
     def aligned(self, index: int) -> Checkpoint:
         """A model with its tables in the order of this vocabulary; the model itself if they are so already.
@@ -127,10 +129,21 @@ class Vocabulary:
     def patched(self, config: Mapping[str, Any], index: int) -> dict[str, Any]:
         """A model's ``config.json`` or ``generation_config.json`` with this vocabulary's size and numbers.
 
+        Where the vocabulary is that of one model, texts begin and end with the tokens that this model's configuration
+        names, whoever's file it is.
+
         Args:
             config: What the file says.
             index: Whose file it is.
         """
+        found = self._renumbered(config, index)
+        if self.source is None or self.source == index:
+            return found
+        owner = self._renumbered(self.members[self.source].checkpoint.config, self.source)
+        return adopted(found, owner)
+
+    def _renumbered(self, config: Mapping[str, Any], index: int) -> dict[str, Any]:
+        """A model's configuration with the numbers that its tokens have here."""
         moved = self._moved[index]
 
         def new(number: int) -> int | None:
