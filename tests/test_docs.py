@@ -40,6 +40,13 @@ def test_yaml_blocks_are_evolve_files(text):
     assert parse_settings(yaml.safe_load(text)).weighted_tasks
 
 
+@pytest.mark.parametrize("text", list(blocks("yml")))
+def test_yml_blocks_are_mergekit_files(text):
+    from merganser.interop import parse_mergekit
+
+    assert parse_mergekit(text)
+
+
 @pytest.mark.parametrize("text", list(blocks("console")))
 def test_commands_run_with_a_small_budget(text, tmp_path):
     commands = [line[2:].split() for line in text.splitlines() if line.startswith("$ merganser")]

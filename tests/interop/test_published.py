@@ -7,15 +7,22 @@ the numbers of a method are to be mergekit's, `test_goldens` compares them; here
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as tokenizer_models
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 BLOCKS = 4
 TEXT = ["a duck dives deep", "the duck eats fish", "ducks and drakes dive for fish", "1 + 1 = 2"] * 3
@@ -95,8 +102,9 @@ def zoo(tmp_path_factory):
 
 
 class Merged(NamedTuple):
-    """A merged model, as transformers has it."""
+    """A merged model, as transformers has it, and what its files hold."""
 
+    folder: Path
     model: LlamaForCausalLM
     tokenizer: PreTrainedTokenizerFast
     tensors: dict
@@ -113,7 +121,7 @@ def made(zoo, merge_by):
         model, report = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
         assert not any(report.values()), report
         tensors = load_file(out / "model.safetensors")
-        return Merged(model.eval(), AutoTokenizer.from_pretrained(out), tensors)
+        return Merged(out, model.eval(), AutoTokenizer.from_pretrained(out), tensors)
 
     return made
 
@@ -357,7 +365,7 @@ models:
   - model: {math}
     parameters: {weight: [0.2, 0.8], density: 0.6, epsilon: 0.15, lambda: 1.2}
   - model: {code}
-    parameters: {weight: [0.8, 0.2], density: 0.5, epsilon: 0.1, lambda: 1.2}
+    parameters: {weight: [0.8, 0.2], density: 0.5, epsilon: 0.15, lambda: 1.2}
 dtype: float32
 out_dtype: bfloat16
 """,
@@ -487,7 +495,7 @@ dtype: bfloat16
 """,
 }
 DEPTHS = {"frankenmerge": 6, "self-merge": 6}
-"""Numbers of blocks where they change."""
+"""Numbers of blocks, where they change."""
 
 
 @pytest.mark.parametrize("formulas", ["papers", "mergekit"])
@@ -495,4 +503,198 @@ DEPTHS = {"frankenmerge": 6, "self-merge": 6}
 def test_a_published_configuration_makes_a_model_that_works(name, formulas, made, tensors):
     merged = made(PUBLISHED[name], formulas)
     check_use(merged)
-    last = yaml.safe_load(PUBLISHED[name].split("---")[-1].replace("{", "'{").replace("}", "}'"))
+    assert len(merged.model.model.layers) == merged.model.config.num_hidden_layers == DEPTHS.get(name, BLOCKS)
+    stated = re.findall(r"^out_dtype: (\w+)|^dtype: (\w+)", PUBLISHED[name], re.MULTILINE)
+    dtype = getattr(torch, next((out for out, _ in stated if out), stated[-1][1]))
+    assert {tensor.dtype for tensor in merged.tensors.values()} == {dtype, merged.model.dtype}
+    for model in tensors.values():
+        assert any(
+            name not in model or not tensor.equal(model[name].to(dtype))
+            for name, tensor in merged.tensors.items()
+        )
+
+
+Q, OUT, DOWN = (
+    f"model.layers.{{}}.{part}.weight" for part in ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj")
+)
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+
+
+def test_slerp_follows_its_gradients(made, tensors):
+    found = made(PUBLISHED["slerp"].replace("bfloat16", "float32")).tensors
+    math, code = tensors["math"], tensors["code"]
+    assert found[Q.format(0)].equal(math[Q.format(0)])
+    assert found[DOWN.format(0)].equal(code[DOWN.format(0)])
+    assert found[Q.format(3)].equal(code[Q.format(3)])
+    assert found[DOWN.format(3)].equal(math[DOWN.format(3)])
+
+
+@pytest.mark.parametrize(("formulas", "of_head"), [("papers", 1), ("mergekit", 0)])
+def test_a_head_takes_the_last_value_of_a_gradient_and_with_mergekits_formulas_the_first(
+    formulas, of_head, made, tensors
+):
+    text = PUBLISHED["slerp of models"].replace("[0, 0.5, 1, 0.5, 0]", "[0, 1]").replace("float16", "float32")
+    found = made(text, formulas).tensors
+    assert found[EMBEDDING].equal(tensors["code"][EMBEDDING])
+    assert found[HEAD].equal(tensors[("code", "math")[of_head]][HEAD])
+
+
+@pytest.mark.parametrize("formulas", ["papers", "mergekit"])
+def test_a_base_among_the_models_changes_nothing(formulas, made):
+    for name in ("ties", "dare_ties of three"):
+        listed = PUBLISHED[name]
+        first = re.search(r"  - model: \{base\}\n    #[^\n]*\n", listed)
+        assert first
+        with_base, without = made(listed, formulas), made(listed.replace(first[0], ""), formulas)
+        assert all(tensor.equal(without.tensors[name]) for name, tensor in with_base.tensors.items())
+
+
+def test_a_stack_is_made_of_the_blocks_it_names(made, tensors):
+    found = made(PUBLISHED["frankenmerge"]).tensors
+    origins = [("math", 0), ("math", 1), ("math", 2), ("code", 1), ("code", 2), ("code", 3)]
+    for i, (model, block) in enumerate(origins):
+        for name in (Q, OUT, DOWN):
+            assert found[name.format(i)].equal(tensors[model][name.format(block)].half())
+    assert found[EMBEDDING].equal(tensors["math"][EMBEDDING].half())
+    assert found[HEAD].equal(tensors["code"][HEAD].half())
+
+
+def test_blocks_scaled_to_nothing_leave_a_model_what_it_was(made, tensors, zoo):
+    text = PUBLISHED["self-merge"].replace("bfloat16", "float32")
+    skipped = """
+      - filter: o_proj
+        value: 0.0
+      - filter: down_proj
+        value: 0.0
+      - value: 1.0
+"""
+    assert skipped in text
+    ranges = text.replace("layer_range: [0, 2]", "layer_range: [0, 3]").replace("[2, 4]", "[3, 4]")
+    merged, base = made(ranges), AutoModelForCausalLM.from_pretrained(zoo["base"])
+    assert not merged.tensors[OUT.format(3)].any()
+    assert merged.tensors[Q.format(3)].equal(tensors["base"][Q.format(1)])
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        torch.testing.assert_close(merged.model(ids).logits, base(ids).logits)
+
+
+def test_weights_that_are_not_normalised_add_up(made, tensors):
+    found = made(PUBLISHED["linear, not normalised"]).tensors
+    for name, tensor in found.items():
+        math, code, story = (tensors[model][name].double() for model in ("math", "code", "story"))
+        assert tensor.equal((0.6 * math + 0.6 * code - 0.2 * story).float().bfloat16())
+
+
+def test_a_task_vector_is_taken_away(made, tensors):
+    found = made(PUBLISHED["negative task_arithmetic"]).tensors
+    for name, tensor in found.items():
+        base, math, code = (tensors[model][name].double() for model in ("base", "math", "code"))
+        torch.testing.assert_close(tensor, (base + (math - base) - 0.5 * (code - base)).float())
+
+
+def test_slices_are_averages_of_their_own(made, tensors):
+    found = made(PUBLISHED["mixed slices"]).tensors
+    math, code, story = (tensors[model] for model in ("math", "code", "story"))
+    for name in (Q, OUT, DOWN):
+        names = [name.format(i) for i in range(BLOCKS)]
+        expected = [
+            (math[names[0]] + code[names[0]]) / 2,
+            0.25 * math[names[1]] + 0.75 * story[names[2]],
+            0.25 * math[names[2]] + 0.75 * story[names[3]],
+            code[names[3]],
+        ]
+        for i, tensor in enumerate(expected):
+            torch.testing.assert_close(found[names[i]], tensor.half())
+    assert found[HEAD].equal(code[HEAD].half())
+
+
+@pytest.mark.parametrize("formulas", ["papers", "mergekit"])
+def test_a_union_has_the_tokens_of_both_and_the_rows_of_those_that_have_them(formulas, made, tensors):
+    merged = made(PUBLISHED["union of two vocabularies"].replace("bfloat16", "float32"), formulas)
+    start = merged.tokenizer.convert_tokens_to_ids("<|im_start|>")
+    assert len(merged.tokenizer) == merged.model.config.vocab_size == len(tensors["chat"][EMBEDDING])
+    assert merged.tokenizer("<|im_start|>duck").input_ids[0] == start
+    for table in (EMBEDDING, HEAD):
+        assert merged.tensors[table][start].equal(tensors["chat"][table][start])
+        mean = (tensors["math"][table][:start] + tensors["chat"][table][:start]) / 2
+        torch.testing.assert_close(merged.tensors[table][:start], mean)
+
+
+def test_a_models_tokenizer_is_the_whole_models(made):
+    merged = made(PUBLISHED["a model's tokenizer"])
+    assert merged.tokenizer.eos_token == "<|im_end|>"
+    end = merged.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert merged.model.config.eos_token_id == merged.model.generation_config.eos_token_id == end
+
+
+def test_rules_say_which_rows_tokens_get(made, tensors):
+    merged = made("""
+merge_method: linear
+models:
+  - model: {math}
+    parameters: {weight: 0.5}
+  - model: {chat}
+    parameters: {weight: 0.5}
+tokenizer:
+  source: union
+  pad_to_multiple_of: 64
+  tokens:
+    <|im_start|>:
+      source: {chat}
+      force: true
+    <|im_end|>:
+      source:
+        kind: model_token
+        model: {math}
+        token: </s>
+      force: true
+    <|pad|>:
+      source:
+        kind: zero
+dtype: float32
+""")
+    check_use(merged)
+    assert merged.model.config.vocab_size % 64 == 0
+    found = merged.tensors[EMBEDDING]
+    row = dict(zip(("start", "end", "pad"), merged.tokenizer.convert_tokens_to_ids(RULED), strict=True))
+    assert found[row["start"]].equal(tensors["chat"][EMBEDDING][row["start"]])
+    assert found[row["end"]].equal(tensors["math"][EMBEDDING][1])
+    assert not found[row["pad"]].any()
+
+
+RULED = ["<|im_start|>", "<|im_end|>", "<|pad|>"]
+TALK = [{"role": "user", "content": "quack"}, {"role": "assistant", "content": "?"}]
+
+
+@pytest.mark.parametrize("template", ["auto", "chatml", "'{{ messages[0].content }}, said the duck'"])
+def test_conversations_are_laid_out_as_asked(template, made):
+    text = PUBLISHED["union of two vocabularies"] + f"chat_template: {template}\n"
+    merged = made(text)
+    said = merged.tokenizer.apply_chat_template(TALK, tokenize=False)
+    chatml = "<|im_start|>user\nquack<|im_end|>\n<|im_start|>assistant\n?<|im_end|>\n"
+    assert said == ("quack, said the duck" if "duck" in template else chatml)
+
+
+@pytest.mark.parametrize("formulas", ["papers", "mergekit"])
+def test_an_adapter_is_added_to_its_base(formulas, made, tensors, zoo):
+    found = made(PUBLISHED["adapters"].replace("bfloat16", "float32"), formulas).tensors
+    factors = load_file(f"{zoo['lora']}/adapter_model.safetensors")
+    base, math = tensors["base"], tensors["math"]
+    for name, tensor in found.items():
+        module = f"base_model.model.{name.removesuffix('.weight')}"
+        pair = [factors.get(f"{module}.lora_{side}.weight") for side in "BA"]
+        lora = 0 if pair[0] is None else 8 / 4 * pair[0].double() @ pair[1].double()
+        expected = base[name].double() + 0.5 * lora + 0.5 * (math[name].double() - base[name].double())
+        torch.testing.assert_close(tensor, expected.float(), rtol=1e-5, atol=1e-6)
+        assert name in (EMBEDDING, HEAD) or (pair[0] is None) == (
+            "q_proj" not in name and "v_proj" not in name
+        )
+
+
+@pytest.mark.parametrize("formulas", ["papers", "mergekit"])
+def test_documents_are_carried_out_one_after_the_other(formulas, made):
+    first, second = PUBLISHED["several documents"].split("---")
+    together = made(first + "---" + second, formulas)
+    brains = made(first.replace("name: brains\n", ""), formulas).folder
+    apart = made(second.replace(": brains", f": {brains}"), formulas)
+    assert all(tensor.equal(apart.tensors[name]) for name, tensor in together.tensors.items())

@@ -36,6 +36,11 @@ PARTS = {
         "resnet.stem_conv",
         "fc",
     ),
+    "lfm": (
+        ["model.embed_tokens", "model.embedding_norm", "model.layers.0.conv"],
+        "model.embed_tokens",
+        "model.embedding_norm",
+    ),
     "no blocks": (["embed", "hidden", "output"], "embed hidden", "output"),
 }
 """Names of modules; those before the blocks, and those after them."""

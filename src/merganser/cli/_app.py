@@ -14,6 +14,7 @@ _COMMANDS = {
     "merge": ("_merge", "merge"),
     "methods": ("_merge", "methods"),
     "verify": ("_merge", "verify_merge"),
+    "recipe": ("_recipe", "recipe"),
     "evolve": ("_evolve", "evolve"),
     "runs": ("_runs", "app"),
     "schema": ("_evolve", "schema"),

@@ -3,7 +3,7 @@
 | tool | names |
 | --- | --- |
 | mergekit | [`read_mergekit`][], [`parse_mergekit`][], [`plan_mergekit`][], [`merge_mergekit`][], [`carry_out`][] |
-| | [`MergekitConfig`][], [`Stage`][] |
+| | [`MergekitConfig`][], [`Stage`][], [`to_yaml`][] |
 """
 
 from merganser.interop.mergekit import (
@@ -14,6 +14,7 @@ from merganser.interop.mergekit import (
     parse_mergekit,
     plan_mergekit,
     read_mergekit,
+    to_yaml,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "parse_mergekit",
     "plan_mergekit",
     "read_mergekit",
+    "to_yaml",
 ]

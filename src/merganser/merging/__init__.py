@@ -14,7 +14,9 @@
 | [`open_models`][], [`vocabulary_rules`][], [`default_workers`][] | its arguments |
 | [`plan_merge`][], [`plan_blueprint`][], [`methods_of`][], [`SliceError`][] | from a blueprint to a plan |
 | [`MergePlan`][], [`Target`][] | what will be done |
-| [`Engine`][], [`Progress`][], [`write_merge`][], [`merged_config`][] | doing it |
+| [`Engine`][], [`Progress`][], [`write_merge`][] | doing it |
+| [`merged_config`][], [`write_companions`][] | what lies beside the weights |
+| [`identity_of`][] | what a result depends on |
 | [`SHARD_BYTES`][] | the usual size of a file |
 | [`MergeRecipe`][], [`Ingredient`][], [`recipe_of`][] | what was done, completely |
 | [`Recipe`][], [`read_recipe`][], [`read_combination`][], [`write_recipe`][], [`RECIPE_NAME`][] | recipes as files |
@@ -34,7 +36,14 @@ from merganser.merging._planning import SliceError, method_named, methods_of, pl
 from merganser.merging._rebuild import Verification, materialise, plan_recipe, verify
 from merganser.merging._recipe import RECIPE_NAME, Recipe, read_combination, read_recipe, write_recipe
 from merganser.merging._settings import Case, Setting, Settings
-from merganser.merging._write import SHARD_BYTES, default_workers, merged_config, write_merge
+from merganser.merging._write import (
+    SHARD_BYTES,
+    default_workers,
+    identity_of,
+    merged_config,
+    write_companions,
+    write_merge,
+)
 from merganser.merging.methods import METHODS, MergeMethod, Parameter, Part, Scan, parameters_of
 
 __all__ = [
@@ -73,6 +82,7 @@ __all__ = [
     "combine_flat",
     "crossover",
     "default_workers",
+    "identity_of",
     "linear_weights",
     "materialise",
     "merge",
@@ -91,6 +101,7 @@ __all__ = [
     "slerp_weights",
     "verify",
     "vocabulary_rules",
+    "write_companions",
     "write_merge",
     "write_recipe",
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from os.path import commonprefix
+from itertools import takewhile
 from typing import NamedTuple
 
 from merganser.weights import Checkpoint, Stream, streams_of
+
+_FINAL_NORM = ".embedding_norm"
+"""What LFM models call the norm after their blocks; elsewhere norms of embeddings are within modules of such."""
 
 
 class Outside(NamedTuple):
@@ -79,15 +82,16 @@ class Anatomy:
                 module, near = self._near(name)
                 stack = near[-1] if begun.intersection(near) else near[0]
                 is_on_top = len(self._homes) == 1 and "." not in module and self._homes[0] != []
+                is_embedding = layer.kind == "embeddings" and not module.endswith(_FINAL_NORM)
                 is_early = layer.kind == "module" and stack not in begun and not is_on_top
-                place = placed.setdefault(module, (stack, layer.kind == "embeddings" or is_early))
+                place = placed.setdefault(module, (stack, is_embedding or is_early))
                 found.append(Outside(name, *place))
         return tuple(found)
 
     def _near(self, name: str) -> tuple[str, list[int]]:
         """The module around a tensor that has no part in any stack, and the stacks nearest to it."""
         parts = name.split(".")
-        shared = [len(commonprefix([parts, home])) for home in self._homes]
+        shared = [_shared(parts, home) for home in self._homes]
         longest = max(shared, default=0)
         nearest = [i for i, length in enumerate(shared) if length == longest]
         return ".".join(parts[: longest + 1]), nearest or [0]
@@ -118,3 +122,8 @@ class Anatomy:
 def depth_of(block: int, count: int) -> float:
     """Depth of a block in a slice of so many; a slice of one block is at its end."""
     return block / (count - 1) if count > 1 else 1.0
+
+
+def _shared(first: Sequence[str], second: Sequence[str]) -> int:
+    """With how many equal components two paths begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))

@@ -204,7 +204,7 @@ class Blueprint:
             dialect=data["dialect"],
             formulas=data["formulas"],
             vocabulary=VocabularyRules.from_json(data["vocabulary"]) if "vocabulary" in data else None,
-            chat_template=data.get("chat_template"),
+            chat_template=_text(data.get("chat_template")),
         )
 
 
@@ -241,7 +241,9 @@ def _slice_to_json(slice_: Slice) -> dict[str, Any]:
 
 
 def _module_from_json(data: Mapping[str, Any]) -> Module:
-    return Module(tuple(map(_slice_from_json, data["slices"])), data.get("name"), _settings_from_json(data))
+    return Module(
+        tuple(map(_slice_from_json, data["slices"])), _text(data.get("name")), _settings_from_json(data)
+    )
 
 
 def _slice_from_json(data: Mapping[str, Any]) -> Slice:
@@ -251,6 +253,12 @@ def _slice_from_json(data: Mapping[str, Any]) -> Slice:
     )
     base = data.get("base")
     return Slice(sources, None if base is None else _index(base), _settings_from_json(data))
+
+
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str | None):
+        raise ValueError(f"{value!r} is no text.")  # noqa: TRY004
+    return value
 
 
 def _index(value: Any) -> int:

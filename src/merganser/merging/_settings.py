@@ -67,6 +67,10 @@ class Setting:
 
     cases: tuple[Case, ...]
 
+    def __post_init__(self) -> None:
+        if not self.cases:
+            raise ValueError("A setting needs at least one case, but has none.")
+
     @classmethod
     def of(cls, value: Scalar) -> Setting:
         """The same value everywhere."""
@@ -81,7 +85,7 @@ class Setting:
         """
         if not isinstance(data, list):
             return cls.of(_scalar(data))
-        return cls(tuple(Case(_value(case["value"]), case.get("filter")) for case in data))
+        return cls(tuple(Case(_value(case["value"]), _filter(case.get("filter"))) for case in data))
 
     def to_json(self) -> Any:
         """Plain form: a scalar where one value holds everywhere, else a list of cases."""
@@ -127,6 +131,12 @@ def first_of(levels: Iterable[Settings], parameter: str, tensor: str, depth: flo
 
 def _value(data: Any) -> Scalar | tuple[Scalar, ...]:
     return tuple(map(_scalar, data)) if isinstance(data, list) else _scalar(data)
+
+
+def _filter(data: Any) -> str | None:
+    if not isinstance(data, str | None):
+        raise ValueError(f"a filter is {data!r}.")  # noqa: TRY004
+    return data
 
 
 def _scalar(data: Any) -> Scalar:

@@ -88,9 +88,9 @@ def write_merge(
         return open_checkpoint(place)
     refuse_foreign(place, overwrite=overwrite)
     files = shard_files(specs, shard_size)
-    with PartialFolder(place, _identity(recipe, plan, files), overwrite=overwrite) as partial:
+    with PartialFolder(place, identity_of(recipe, plan, files), overwrite=overwrite) as partial:
         try:
-            _write_companions(plan, partial.folder)
+            write_companions(plan, partial.folder)
             _write_shards(engine, partial.folder, files, metadata)
             write_index(partial.folder, files)
             write_config(partial.folder, merged_config(plan))
@@ -144,8 +144,8 @@ def _write_shards(
             engine.run(here, writer)
 
 
-def _identity(recipe: Recipe, plan: MergePlan, files: Mapping[str, Sequence[TensorSpec]]) -> str:
-    """Everything that the shards depend on; input files by their state, which also a subtle change gives away.
+def identity_of(recipe: Recipe, plan: MergePlan, files: Mapping[str, Sequence[TensorSpec]]) -> str:
+    """Everything that what is written depends on; input files by their state, which also a subtle change gives away.
 
     Models in memory have no such state, and to hash them may take longer than to merge them: a merge with one of them
     is never gone on with.
@@ -162,7 +162,7 @@ def _identity(recipe: Recipe, plan: MergePlan, files: Mapping[str, Sequence[Tens
     )
 
 
-def _write_companions(plan: MergePlan, folder: Path) -> None:
+def write_companions(plan: MergePlan, folder: Path) -> None:
     """Tokenizer, generation settings and the like: the donor's, or what a vocabulary of its own asks for."""
     own = () if plan.vocabulary is None else TOKENIZER_FILES
     for name in _COPIED:

@@ -33,13 +33,18 @@ Writing:
     plan_shards, shard_files: Which tensor goes into which file.
     write_index, write_config, file_metadata: What else a folder with shards has.
     PartialFolder: A folder that fills up over several attempts.
-    refuse_foreign: Keep a mistyped path from costing a folder of other things.
+    refuse_existing, refuse_foreign: Keep a mistyped path from costing what is there, or a folder of other things.
     atomic_write_bytes, atomic_write_text, atomic_directory: The same care for other files.
 """
 
 from merganser.weights._architecture import Architecture, Stream, streams_of, tied_to
 from merganser.weights._architecture_file import ArchitectureDescription, read_architecture
-from merganser.weights._atomic import atomic_directory, atomic_write_bytes, atomic_write_text
+from merganser.weights._atomic import (
+    atomic_directory,
+    atomic_write_bytes,
+    atomic_write_text,
+    refuse_existing,
+)
 from merganser.weights._checkpoint import Checkpoint
 from merganser.weights._digest import Digest
 from merganser.weights._fingerprint import fingerprint
@@ -116,6 +121,7 @@ __all__ = [
     "parse_reference",
     "plan_shards",
     "read_architecture",
+    "refuse_existing",
     "refuse_foreign",
     "row_run",
     "save",

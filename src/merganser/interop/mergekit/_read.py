@@ -119,11 +119,6 @@ class _Reader:
         entries = self._entries
         base = entries.get("base_model")
         base_number = None if base is None else self._model(base)
-        if self._signature.base == "required" and base is None and not self._has_slice_bases():
-            entries["merge_method"].fail(
-                f"is `{self._method}`, which works on differences from a base model, but there is no `base_model`. "
-                "Name the model that the others were tuned from."
-            )
         settings = self._settings(entries.get("parameters"))
         modules = self._modules(base_number, settings)
         blueprint = Blueprint(
@@ -186,6 +181,7 @@ class _Reader:
             node.fail("is empty. Name at least one.")
         if form == "slices":
             return tuple(self._slice(item, base, levels) for item in items)
+        self._check_base(base)
         sources = [self._source(item, ("model", "parameters")) for item in items]
         if self._signature.base == "input" and base is not None and all(s.model != base for s in sources):
             sources.append(Source(base))
@@ -209,9 +205,11 @@ class _Reader:
             listed = ", ".join(map(str, lengths))
             node.fail(f"takes {listed} blocks of its sources. All must give equally many.")
         used = base if own_base is None else own_base
-        if self._signature.base == "required" and all(source.model != used for source in sources):
-            name = "a base" if used is None else f"the base {list(self._models)[used]}"
-            entries["sources"].fail(f"do not hold {name}. List it with its `layer_range`.")
+        self._check_base(used)
+        needs_base = self._signature.base == "required" and used is not None
+        if needs_base and all(source.model != used for source in sources):
+            name = list(self._models)[used]
+            entries["sources"].fail(f"do not hold the base {name}. List it with its `layer_range`.")
         self._check_sources(entries["sources"], sources, used, (own, *levels))
         return Slice(tuple(sources), own_base, own)
 
@@ -236,14 +234,20 @@ class _Reader:
             node.fail(f"must be [first, one past the last] with 0 <= first < last, but is [{first}, {last}].")
         return first, last
 
+    def _check_base(self, base: int | None) -> None:
+        if self._signature.base == "required" and base is None:
+            self._entries["merge_method"].fail(
+                f"is `{self._method}`, which works from a base model, but there is no `base_model`. Name the model "
+                "that the others were tuned from."
+            )
+
     def _check_sources(
         self, node: Node, sources: Sequence[Source], base: int | None, levels: Sequence[Settings]
     ) -> None:
-        names = list(self._models)
         for i, source in enumerate(sources):
             if any(source.model == earlier.model for earlier in sources[:i]):
-                place = self._nodes.get(id(source), node)
-                place.fail(f"takes {names[source.model]} a second time. Merge a model with others only.")
+                name = list(self._models)[source.model]
+                self._nodes[id(source)].fail(f"takes {name} a second time. Merge a model with others only.")
         is_input = self._signature.base == "input"
         others = [source for source in sources if is_input or source.model != base]
         least, most = self._signature.models
@@ -343,11 +347,6 @@ class _Reader:
         if wanted not in (None, "auto"):
             self._entries["chat_template"].trying(lambda: chat_template((), wanted))
         return wanted
-
-    def _has_slice_bases(self) -> bool:
-        """Whether every slice names a base of its own; then the merge needs none."""
-        slices = self._entries.get("slices")
-        return slices is not None and all("base_model" in s.entries() for s in slices.items() if s.is_mapping)
 
     def _model(self, node: Node) -> int:
         if node.is_mapping and "override_architecture" in node.entries():

@@ -7,13 +7,12 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from urllib.parse import quote
 
-from merganser._errors import CheckpointError, ConfigError
+from merganser._errors import CheckpointError, OutputError
 from merganser.interop.mergekit._read import MergekitConfig, in_order, read_mergekit
 from merganser.merging import (
-    RECIPE_NAME,
     SHARD_BYTES,
     Engine,
     Formulas,
@@ -22,13 +21,23 @@ from merganser.merging import (
     Progress,
     SliceError,
     default_workers,
+    identity_of,
     merged_config,
     plan_blueprint,
-    read_recipe,
     recipe_of,
+    write_companions,
     write_merge,
 )
-from merganser.weights import Bytes, Checkpoint, Execution, FileStamp, TensorSpec, open_checkpoint
+from merganser.weights import (
+    Bytes,
+    Checkpoint,
+    Execution,
+    FileStamp,
+    TensorSpec,
+    atomic_write_text,
+    open_checkpoint,
+    refuse_existing,
+)
 
 
 @dataclass(frozen=True)
@@ -61,11 +70,12 @@ def plan_mergekit(path: Path | str, *, formulas: Formulas = "papers", seed: int 
     """
     made: dict[str, Checkpoint] = {}
     stages: list[Stage] = []
-    for config in in_order(read_mergekit(path)):
-        plan = _plan(config, made, formulas, seed)
-        stages.append(Stage(config, plan))
-        if config.name is not None:
-            made[config.name] = _to_be(config.name, plan)
+    with TemporaryDirectory(prefix="merganser-") as scratch:
+        for number, config in enumerate(in_order(read_mergekit(path))):
+            plan = _plan(config, made, formulas, seed)
+            stages.append(Stage(config, plan))
+            if config.name is not None:
+                made[config.name] = _to_be(config.name, plan, Path(scratch) / str(number))
     return tuple(stages)
 
 
@@ -134,6 +144,7 @@ def carry_out(
     """Merge what was planned; arguments and errors as those of `merge_mergekit`."""
     place = out.expanduser().absolute()
     between = place.with_name(f".{place.name}.stages")
+    refuse_existing(place, overwrite=overwrite)
     made: dict[str, Checkpoint] = {}
     made_by: dict[Checkpoint, MergeRecipe] = {}
 
@@ -149,9 +160,12 @@ def carry_out(
     for number, stage in enumerate(stages[:-1]):
         recipe, engine = ready(stage)
         assert stage.config.name is not None
-        folder = between / f"{number}-{quote(stage.config.name, safe='')}"
-        if not _holds(folder, recipe):
+        folder, mark = between / str(number), between / f"{number}.json"
+        identity = identity_of(recipe, engine.plan, {})
+        if not (folder.exists() and _says(mark, identity)):
+            _forget(mark)
             write_merge(engine, recipe, folder, shard_size=shard_size, overwrite=True)
+            atomic_write_text(mark, identity)
         checkpoint = made[stage.config.name] = open_checkpoint(folder)
         made_by[checkpoint] = recipe
     recipe, engine = ready(stages[-1])
@@ -160,11 +174,18 @@ def carry_out(
     return merged
 
 
-def _holds(folder: Path, recipe: MergeRecipe) -> bool:
-    """Whether an earlier attempt has made this stage."""
+def _forget(mark: Path) -> None:
     try:
-        return read_recipe(folder / RECIPE_NAME) == recipe
-    except ConfigError:
+        mark.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{mark} cannot be removed: {error.strerror}.") from error
+
+
+def _says(mark: Path, identity: str) -> bool:
+    """Whether an earlier attempt has noted that it made the same."""
+    try:
+        return mark.read_text(encoding="utf-8") == identity
+    except (OSError, UnicodeDecodeError):
         return False
 
 
@@ -179,10 +200,12 @@ def _plan(config: MergekitConfig, made: Mapping[str, Checkpoint], formulas: Form
         config.document.fail(f"does not fit its models. {error}")
 
 
-def _to_be(name: str, plan: MergePlan) -> Checkpoint:
-    """What a plan makes, before it is made."""
+def _to_be(name: str, plan: MergePlan, folder: Path) -> Checkpoint:
+    """What a plan makes, before it is made: headers, and in a folder what lies beside the weights."""
+    folder.mkdir()
+    write_companions(plan, folder)
     specs = {target.spec.name: target.spec for target in plan.targets}
-    return Checkpoint(_HeadersOnly(specs), name, None, plan.donor.home, merged_config(plan))
+    return Checkpoint(_HeadersOnly(specs), name, None, folder, merged_config(plan))
 
 
 class _HeadersOnly:

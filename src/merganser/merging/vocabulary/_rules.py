@@ -160,6 +160,6 @@ def _row_from_json(data: Mapping[str, Any]) -> RowSource:
 
 
 def _of(kind: type, value: Any) -> Any:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0)):
         raise TypeError(f"expected {kind.__name__}, found {value!r}")
     return value
