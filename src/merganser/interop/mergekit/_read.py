@@ -206,9 +206,8 @@ class _Reader:
             node.fail(f"takes {listed} blocks of its sources. All must give equally many.")
         used = base if own_base is None else own_base
         self._check_base(used)
-        needs_base = self._signature.base == "required" and used is not None
-        if needs_base and all(source.model != used for source in sources):
-            name = list(self._models)[used]
+        if self._signature.base == "required" and all(source.model != used for source in sources):
+            name = next(name for name, number in self._models.items() if number == used)
             entries["sources"].fail(f"do not hold the base {name}. List it with its `layer_range`.")
         self._check_sources(entries["sources"], sources, used, (own, *levels))
         return Slice(tuple(sources), own_base, own)
