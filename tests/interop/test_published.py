@@ -131,7 +131,11 @@ def made(zoo, merge_by):
 def tensors(zoo):
     """The tensors of every model."""
     return {
-        name: {k: v for file in Path(folder).glob("model*.safetensors") for k, v in load_file(file).items()}
+        name: {
+            key: tensor.float()
+            for file in Path(folder).glob("model*.safetensors")
+            for key, tensor in load_file(file).items()
+        }
         for name, folder in zoo.items()
         if name != "lora"
     }
@@ -512,6 +516,30 @@ models:
   - model: {story}
 parameters:
   t: 0.5
+dtype: bfloat16
+""",
+    "documents of two vocabularies": """
+name: with chat
+merge_method: linear
+models:
+  - model: {math}
+  - model: {chat}
+parameters: {weight: 1.0}
+tokenizer_source: union
+dtype: float32
+---
+merge_method: task_arithmetic
+base_model: {base}
+models:
+  - model: with chat
+    parameters: {weight: 0.7}
+  - model: {chat}
+    parameters: {weight: 0.3}
+tokenizer:
+  source: with chat
+  tokens:
+    <|im_start|>:
+      source: with chat
 dtype: bfloat16
 """,
     "one module": """

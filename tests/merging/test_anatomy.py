@@ -36,6 +36,11 @@ PARTS = {
         "resnet.stem_conv",
         "fc",
     ),
+    "a projection before an encoder": (
+        ["project", "encoder.layers.0.ff", "encoder.layers.1.ff", "encoder.norm", "head"],
+        "project",
+        "encoder.norm head",
+    ),
     "lfm": (
         ["model.embed_tokens", "model.embedding_norm", "model.layers.0.conv"],
         "model.embed_tokens",

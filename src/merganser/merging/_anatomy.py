@@ -66,9 +66,9 @@ class Anatomy:
         That is the one with which it shares most of its path (``vision.norm`` goes with ``vision.encoder.layers``). Of
         several that is the first for what stands before all of them, and the last for what stands after.
 
-        Before a stack are embeddings, and modules that come earlier in flat order; but what shares nothing with the
-        only stack is a head on top of the model, whatever its name. Modules are not taken apart: all of a projector
-        goes where the first of its tensors does.
+        Before a stack are embeddings, and modules that come earlier in flat order; but what stands beside the module
+        that holds both embeddings and blocks is a head on top of it, whatever its name. Modules are not taken apart:
+        all of a projector goes where the first of its tensors does.
         """
         found: list[Outside] = []
         begun: set[int] = set()
@@ -81,7 +81,7 @@ class Anatomy:
             for name in layer.tensors:
                 module, near = self._near(name)
                 stack = near[-1] if begun.intersection(near) else near[0]
-                is_on_top = len(self._homes) == 1 and "." not in module and self._homes[0] != []
+                is_on_top = self._root is not None and name.partition(".")[0] != self._root
                 is_embedding = layer.kind == "embeddings" and not module.endswith(_FINAL_NORM)
                 is_early = layer.kind == "module" and stack not in begun and not is_on_top
                 place = placed.setdefault(module, (stack, is_embedding or is_early))
@@ -95,6 +95,14 @@ class Anatomy:
         longest = max(shared, default=0)
         nearest = [i for i, length in enumerate(shared) if length == longest]
         return ".".join(parts[: longest + 1]), nearest or [0]
+
+    @cached_property
+    def _root(self) -> str | None:
+        """The module that holds embeddings and the only stack, such as ``bert``; None if there is no such module."""
+        root = self._homes[0][0] if len(self._homes) == 1 and self._homes[0] else None
+        embeddings = (layer for layer in self.checkpoint.layers if layer.kind == "embeddings")
+        has_embeddings = any(name.partition(".")[0] == root for layer in embeddings for name in layer.tensors)
+        return root if has_embeddings else None
 
     @cached_property
     def _homes(self) -> list[list[str]]:

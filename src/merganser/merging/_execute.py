@@ -171,7 +171,7 @@ class Engine:
             base, values = (block.values[0], block.values[1:]) if target.has_base else (None, block.values)
             if base is not None and takes_deltas:
                 values -= base
-            yield Part(values, base, block.begin, columns, noise, target.spec.name)
+            yield Part(values, base, block.begin, columns, noise, target.spec.name, target.spec.shape)
 
     def _write(self, unit: _Unit, sink: Sink) -> None:
         method = unit.target.method
@@ -243,7 +243,7 @@ class _TensorScan:
     def __init__(self, engine: Engine, target: Target) -> None:
         self._engine, self._target = engine, target
         self.models, self.has_base = target.models, target.has_base
-        self.numel = target.spec.numel
+        self.numel, self.shape = target.spec.numel, target.spec.shape
 
     def __call__(self, measure: Callable[[Part], _R], *, stride: int = 1) -> Iterator[_R]:
         for part in self._engine.parts(self._target, stride=stride):
@@ -256,7 +256,7 @@ class _ModelScan:
     def __init__(self, engine: Engine, targets: Sequence[Target]) -> None:
         self._engine, self._targets = engine, targets
         self.models, self.has_base = targets[0].models, targets[0].has_base
-        self.numel = sum(target.spec.numel for target in targets)
+        self.numel, self.shape = sum(target.spec.numel for target in targets), None
 
     def __call__(self, measure: Callable[[Part], _R], *, stride: int = 1) -> Iterator[_R]:
         engine = self._engine

@@ -344,6 +344,7 @@ class _Planner:
         aligned = Aligned(
             tuple(zip(checkpoints, resolved, strict=True)),
             whole_rows=method is not None and method.whole_rows,
+            neurons=method is not None and method.neurons,
         )
         return Target(stored, aligned, method, has_base=bool(base) and not self._base_is_input)
 

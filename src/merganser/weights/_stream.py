@@ -11,6 +11,7 @@ how it was cut.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -124,11 +125,13 @@ class Aligned:
 
     Args:
         sources: Checkpoint and name, row after row.
-        whole_rows: Whether a block must hold whole rows (of the last dimension).
+        whole_rows: Whether a block must hold whole rows.
+        neurons: Whether a row is all that belongs to one index of the first dimension, rather than the last dimension.
     """
 
     sources: tuple[tuple[Checkpoint, str], ...]
     whole_rows: bool = False
+    neurons: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -144,7 +147,9 @@ class Aligned:
 
     @property
     def columns(self) -> int:
-        """Length of a row: the last dimension; a vector is one row, a scalar one of a single element."""
+        """Length of a row; a vector is one row, a scalar one of a single element."""
+        if self.neurons and len(self.shape) > 1:
+            return math.prod(self.shape[1:])
         return self.shape[-1] if self.shape else 1
 
     @property

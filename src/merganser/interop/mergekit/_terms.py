@@ -70,7 +70,7 @@ class _Terms:
     def _slice(self, slice_: Slice, *, own_base: bool) -> Slice:
         sources = tuple(replace(each, settings=self._settings(each.settings)) for each in slice_.sources)
         base = sources[0].model if self._is_slerp and own_base else slice_.base
-        return Slice(sources, base, self._settings(slice_.settings))
+        return replace(slice_, sources=sources, base=base, settings=self._settings(slice_.settings))
 
     def _shared(self) -> Settings:
         """The settings of the whole merge, complete, but for those that mergekit's defaults agree with."""

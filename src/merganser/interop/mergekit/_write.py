@@ -1,8 +1,8 @@
 """Merges as mergekit's YAML: what mergekit can say, and a word on what it will do in another way.
 
 A recipe whose models were made on the way becomes several documents, which `mergekit-multi` carries out. What mergekit
-has no words for is an error; where it computes other numbers by the same words, comments at the top say so. Merging is
-asked for in float32, and the element type of the result as `out_dtype`: mergekit would compute in that type.
+has no words for is an error; where it computes other numbers by the same words, comments at the top say so. A half
+precision is asked for as `out_dtype` only, with `dtype: float32`: mergekit computes in its `dtype`.
 """
 
 from __future__ import annotations
@@ -168,16 +168,16 @@ class _Writer:
         return {"models": models, "parameters": _parameters(slice_.settings, module.settings, *wider)}
 
     def _slice(self, slice_: Slice) -> dict[str, Any]:
-        for source in slice_.sources:
-            if source.blocks is None:
-                raise ValueError(
-                    f"All blocks of {self._reference(source.model)} are part of a slice, and mergekit wants to know "
-                    "which ones. Name its first block, and one past the last."
-                )
+        blocks = [source.blocks for source in slice_.sources if source.blocks is not None]
+        if len(blocks) < len(slice_.sources):
+            raise ValueError(
+                "A slice takes all blocks of a model, and mergekit wants to know which ones these are. Name the first "
+                "block, and one past the last."
+            )
         base = self._merge.base if slice_.base is None else slice_.base
         sources = [self._source(source) for source in slice_.sources]
         if not self._base_is_input and base is not None and all(s.model != base for s in slice_.sources):
-            first, last = slice_.sources[0].blocks or (0, 0)
+            first, last = blocks[0]
             sources.append(self._source(Source(base, (0, last - first))))
         self._check_twice(sources)
         own = None if slice_.base is None else self._reference(slice_.base)

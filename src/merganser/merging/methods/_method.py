@@ -79,6 +79,7 @@ class Part:
         columns: Length of the tensor's rows. A part holds whole rows if the method asked for them.
         noise: Random numbers for these elements.
         tensor: Name of the tensor.
+        shape: The tensor's shape.
     """
 
     values: Float[Tensor, "models elements"]
@@ -87,6 +88,7 @@ class Part:
     columns: int
     noise: Noise
     tensor: str
+    shape: tuple[int, ...] = ()
 
 
 @runtime_checkable
@@ -97,11 +99,13 @@ class Scan(Protocol):
         models: Number of models, without the base.
         has_base: Whether there is a base beside them.
         numel: Elements in the scope, of each model.
+        shape: The tensor's shape; None where the scope is the whole model.
     """
 
     models: int
     has_base: bool
     numel: int
+    shape: tuple[int, ...] | None
 
     def __call__(self, measure: Callable[[Part], T], *, stride: int = 1) -> Iterator[T]:
         """What `measure` finds in each part, in the order of the elements.
@@ -126,6 +130,11 @@ class MergeMethod(ABC):
     @property
     def whole_rows(self) -> bool:
         """Whether parts must hold whole rows."""
+        return False
+
+    @property
+    def neurons(self) -> bool:
+        """Whether a row is all that goes into one output (kernels flattened), rather than the last dimension."""
         return False
 
     @property
