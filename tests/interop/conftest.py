@@ -12,7 +12,7 @@ import yaml
 from merganser.interop.mergekit import merge_mergekit
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _quiet():
     """Without transformers' progress bars and advice; tiny tensors are slower on several threads."""
     import torch

@@ -157,7 +157,7 @@ def check_use(merged):
         do_sample=False,
         pad_token_id=0,
     )
-    assert isinstance(tokenizer.decode(answer[0]), str)
+    assert tokenizer.decode(answer[0]).startswith("the duck eats")
 
 
 PUBLISHED = {
@@ -619,16 +619,8 @@ def test_a_stack_is_made_of_the_blocks_it_names(made, tensors):
 
 def test_blocks_scaled_to_nothing_leave_a_model_what_it_was(made, tensors, zoo):
     text = PUBLISHED["self-merge"].replace("bfloat16", "float32")
-    skipped = """
-      - filter: o_proj
-        value: 0.0
-      - filter: down_proj
-        value: 0.0
-      - value: 1.0
-"""
-    assert skipped in text
-    ranges = text.replace("layer_range: [0, 2]", "layer_range: [0, 3]").replace("[2, 4]", "[3, 4]")
-    merged, base = made(ranges), AutoModelForCausalLM.from_pretrained(zoo["base"])
+    text = text.replace("layer_range: [0, 2]", "layer_range: [0, 3]").replace("[2, 4]", "[3, 4]")
+    merged, base = made(text), AutoModelForCausalLM.from_pretrained(zoo["base"])
     assert not merged.tensors[OUT.format(3)].any()
     assert merged.tensors[Q.format(3)].equal(tensors["base"][Q.format(1)])
     ids = torch.tensor([[5, 6, 7, 8]])

@@ -298,7 +298,7 @@ def test_the_narrowest_parameter_with_a_value_counts(tmp_path):
 # what is wrong
 
 
-@pytest.mark.parametrize(("name", "path"), KEYS, ids=lambda value: ".".join(map(str, value)))
+@pytest.mark.parametrize(("name", "path"), KEYS, ids=[".".join(map(str, path)) for _, path in KEYS])
 def test_a_misspelt_key_is_found_with_its_line_and_the_right_one(name, path):
     data, key = copy.deepcopy(DOCUMENTS[name]), path[-1]
     parent = at(data, path[:-1])

@@ -36,10 +36,10 @@ PARTS = {
         "resnet.stem_conv",
         "fc",
     ),
-    "a projection before an encoder": (
-        ["project", "encoder.layers.0.ff", "encoder.layers.1.ff", "encoder.norm", "head"],
+    "a projection before a model without embeddings": (
+        ["project", "transformer.layers.0.ff", "transformer.layers.1.ff", "transformer.norm", "head"],
         "project",
-        "encoder.norm head",
+        "transformer.norm head",
     ),
     "lfm": (
         ["model.embed_tokens", "model.embedding_norm", "model.layers.0.conv"],

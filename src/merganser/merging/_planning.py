@@ -25,7 +25,7 @@ from merganser.merging._sliced_config import StackCut, sliced_config
 from merganser.merging.methods import METHODS, MergeMethod, bind, fields_of, parameters_of, unknown_parameter
 from merganser.merging.vocabulary import VocabularyRules, plan_vocabulary
 from merganser.merging.vocabulary import chat_template as resolved_template
-from merganser.weights import DTYPES, Aligned, Checkpoint, TensorSpec, flat_order, misfit, tied_to
+from merganser.weights import DTYPES, Aligned, Checkpoint, TensorSpec, flat_order, is_derived, misfit, tied_to
 
 _FLOATS = {row.library: row.name for row in DTYPES.values() if row.is_floating}
 
@@ -281,6 +281,9 @@ class _Planner:
         found = [self._anatomies[s.model].blocks(stack)[i] for s, i in zip(sources, blocks, strict=True)]
         donor = self._anatomies[self._blueprint.donor]
         block = donor.stacks[stack].pattern.format(number)
+        found = [
+            self._without_relics(each, found, source) for each, source in zip(found, sources, strict=True)
+        ]
         for suffix in found[0]:
             absent = next((i for i, names in enumerate(found) if suffix not in names), None)
             if absent is not None:
@@ -294,6 +297,17 @@ class _Planner:
         for suffix in found[0]:
             names = [each[suffix] for each in found]
             yield self._target(f"{block}{suffix}", names, module, slice_, depth)
+
+    def _without_relics(
+        self, names: dict[str, str], others: Sequence[Mapping[str, str]], source: Source
+    ) -> dict[str, str]:
+        """A block's tensors, without those that follow from the configuration and that another source lacks."""
+        checkpoint = self._models[source.model]
+        return {
+            suffix: name
+            for suffix, name in names.items()
+            if all(suffix in other for other in others) or not is_derived(checkpoint.spec(name))
+        }
 
     def _absence(self, name: str, present: Source, absent: Source, block: int) -> str:
         there, here = self._models[present.model].source, self._models[absent.model].source
@@ -463,13 +477,17 @@ def _stored_type(dtype: str | None) -> str | None:
 
 
 def _names(inputs: Sequence[Checkpoint], donor: Checkpoint) -> list[str]:
-    """The donor's tensors, and those that it ties but another model holds apart."""
-    others = sorted({name for checkpoint in inputs for name in checkpoint if name not in donor})
+    """The donor's tensors, and those that it ties but another model holds apart.
+
+    What follows from the configuration is left out, if one of the models lacks it.
+    """
+    others = sorted({n for c in inputs for n in c if n not in donor and not is_derived(c.spec(n))})
     for name in others:
         if tied_to(name, donor) is None:
             holder = next(checkpoint for checkpoint in inputs if name in checkpoint)
             raise CheckpointError(misfit(name, holder, donor))
-    return [*donor, *others]
+    kept = [n for n in donor if all(n in c for c in inputs) or not is_derived(donor.spec(n))]
+    return [*kept, *others]
 
 
 def _resolve(checkpoint: Checkpoint, name: str, holder: Checkpoint, held: str) -> str:

@@ -15,6 +15,7 @@ Reading:
     read_architecture, ArchitectureDescription: A few lines of YAML for architectures that do not speak for themselves.
     flat_read: Any range of the flattened parameters as one vector.
     tied_to: The tensor that a name stands for in a checkpoint that does not hold it apart.
+    is_derived: Whether a tensor follows from the configuration, so that newer files lack it.
     check_aligned, misfit: Make sure that flat positions, or one tensor, mean the same in several checkpoints.
     flat_order, ORDER_VERSION: The order of tensors, from their names alone.
     OPENERS, Opener: The forms that can be opened.
@@ -46,6 +47,7 @@ from merganser.weights._atomic import (
     refuse_existing,
 )
 from merganser.weights._checkpoint import Checkpoint
+from merganser.weights._derived import is_derived
 from merganser.weights._digest import Digest
 from merganser.weights._fingerprint import fingerprint
 from merganser.weights._flat import check_aligned, flat_read, misfit
@@ -116,6 +118,7 @@ __all__ = [
     "fingerprint",
     "flat_order",
     "flat_read",
+    "is_derived",
     "misfit",
     "open_checkpoint",
     "parse_reference",

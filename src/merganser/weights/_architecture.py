@@ -89,9 +89,7 @@ class Architecture:
         """
         description = description or ArchitectureDescription()
         streams = description.streams_of(checkpoint)
-        found = (
-            streams_of(checkpoint) if streams is None else tuple(Stream(*stream) for stream in streams)
-        )
+        found = streams_of(checkpoint) if streams is None else tuple(Stream(*stream) for stream in streams)
         parts = {key: description.tensors_of(key, checkpoint) for key in ("embeddings", "head")}
         embeddings, head = (_of_kind(checkpoint, k) if names is None else names for k, names in parts.items())
         said = description.axes_of(checkpoint)

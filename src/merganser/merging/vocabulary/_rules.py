@@ -95,7 +95,7 @@ class VocabularyRules:
     tokens: tuple[TokenRule, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.source not in ("union", "base") and type(self.source) is not int:
+        if self.source not in ("union", "base") and (type(self.source) is not int or self.source < 0):
             raise ValueError(
                 f"The source of the vocabulary must be union, base or a model's position, but is {self.source!r}."
             )
