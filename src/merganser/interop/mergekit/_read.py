@@ -44,6 +44,9 @@ _KEYS = (
     "name",
 )
 _MODEL = ("model", "lora", "override_architecture")
+_LEGACY = ("embed_slerp",)
+"""Parameters of earlier versions, which published files still hold; mergekit ignores them."""
+
 _FORMS = ("models", "slices", "modules")
 _TYPES = [row.library for row in DTYPES.values() if row.is_floating]
 
@@ -295,7 +298,7 @@ class _Reader:
             self._notes.append(
                 f"line {node.line}: `{name}` of a single model has no effect; `{self._method}` has one for all models"
             )
-        elif name in known:
+        elif name in known or name in _LEGACY:
             self._notes.append(f"line {node.line}: `{name}` has no effect on `{self._method}`")
         else:
             close = difflib.get_close_matches(name, [*shared, *per_model, *sorted(known)], n=1)

@@ -204,7 +204,8 @@ def plan_vocabulary(
     tokens = dict(sorted(tokenizer.ids.items(), key=lambda item: item[1]))
     rows = plan_rows(tokens, size, [member.tokens for member in members], base=base, rules=rules.tokens)
     notes = [*_notes(members, first, new, rows), *notes]
-    return Vocabulary(size, MappingProxyType(tokens), tuple(notes), members, rows, tokenizer, is_copy)
+    source = rules.source if isinstance(rules.source, int) else None
+    return Vocabulary(size, MappingProxyType(tokens), tuple(notes), members, rows, tokenizer, is_copy, source)
 
 
 def _new_tokens(
