@@ -243,7 +243,8 @@ class _TensorScan:
     def __init__(self, engine: Engine, target: Target) -> None:
         self._engine, self._target = engine, target
         self.models, self.has_base = target.models, target.has_base
-        self.numel, self.shape = target.spec.numel, target.spec.shape
+        self.numel = target.spec.numel
+        self.shape: tuple[int, ...] | None = target.spec.shape
 
     def __call__(self, measure: Callable[[Part], _R], *, stride: int = 1) -> Iterator[_R]:
         for part in self._engine.parts(self._target, stride=stride):
@@ -256,7 +257,8 @@ class _ModelScan:
     def __init__(self, engine: Engine, targets: Sequence[Target]) -> None:
         self._engine, self._targets = engine, targets
         self.models, self.has_base = targets[0].models, targets[0].has_base
-        self.numel, self.shape = sum(target.spec.numel for target in targets), None
+        self.numel = sum(target.spec.numel for target in targets)
+        self.shape: tuple[int, ...] | None = None
 
     def __call__(self, measure: Callable[[Part], _R], *, stride: int = 1) -> Iterator[_R]:
         engine = self._engine
