@@ -180,7 +180,9 @@ def test_adapters_of_one_base_merge_into_one_model(tmp_path, two):
 def test_a_folder_has_weights_configuration_tokenizer_and_recipe_and_nothing_else(tmp_path, two):
     merged = merge(two, out=tmp_path / "deep" / "er" / "out")
     folder = tmp_path / "deep" / "er" / "out"
-    assert names_in(folder) == sorted(["README.md", "config.json", "model.safetensors", "recipe.json", *COMPANIONS])
+    assert names_in(folder) == sorted(
+        ["README.md", "config.json", "model.safetensors", "recipe.json", *COMPANIONS]
+    )
     assert names_in(folder.parent) == ["out"]
     assert json.loads((folder / "config.json").read_text()) == CONFIG == merged.config
     for name, text in COMPANIONS.items():
