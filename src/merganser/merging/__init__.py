@@ -27,12 +27,14 @@ from merganser.merging._blueprint import Blueprint, Dialect, Formulas, Module, S
 from merganser.merging._combination import Combination, blend
 from merganser.merging._combine import checkpoint_of, combine_flat, plan_combination
 from merganser.merging._crossover import Angles, Rule, crossover, linear_weights, slerp_weights
+from merganser.merging._dialect import method_named, methods_of
 from merganser.merging._execute import Engine, Progress
 from merganser.merging._gram import Gram
 from merganser.merging._merge import Model, merge, open_models, recipe_of, vocabulary_rules
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
 from merganser.merging._plan import MergePlan, Target
-from merganser.merging._planning import SliceError, method_named, methods_of, plan_blueprint, plan_merge
+from merganser.merging._planner import SliceError
+from merganser.merging._planning import plan_blueprint, plan_merge
 from merganser.merging._rebuild import Verification, materialise, plan_recipe, verify
 from merganser.merging._recipe import RECIPE_NAME, Recipe, read_combination, read_recipe, write_recipe
 from merganser.merging._settings import Case, Setting, Settings
