@@ -15,6 +15,7 @@ _COMMANDS = {
     "methods": ("_merge", "methods"),
     "verify": ("_merge", "verify_merge"),
     "recipe": ("_recipe", "recipe"),
+    "citation": ("_citation", "citation"),
     "evolve": ("_evolve", "evolve"),
     "runs": ("_runs", "app"),
     "schema": ("_evolve", "schema"),

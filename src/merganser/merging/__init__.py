@@ -20,10 +20,12 @@
 | [`SHARD_BYTES`][] | the usual size of a file |
 | [`MergeRecipe`][], [`Ingredient`][], [`recipe_of`][] | what was done, completely |
 | [`Recipe`][], [`read_recipe`][], [`read_combination`][], [`write_recipe`][], [`RECIPE_NAME`][] | recipes as files |
+| [`citations`][], [`references`][], [`sources_of`][] | BibTeX of what was used |
 | [`materialise`][], [`plan_recipe`][], [`verify`][], [`Verification`][] | from a recipe back to the model |
 """
 
 from merganser.merging._blueprint import Blueprint, Dialect, Formulas, Module, Slice, Source
+from merganser.merging._citations import citations, references, sources_of
 from merganser.merging._combination import Combination, blend
 from merganser.merging._combine import checkpoint_of, combine_flat, plan_combination
 from merganser.merging._crossover import Angles, Rule, crossover, linear_weights, slerp_weights
@@ -81,6 +83,7 @@ __all__ = [
     "Verification",
     "blend",
     "checkpoint_of",
+    "citations",
     "combine_flat",
     "crossover",
     "default_workers",
@@ -100,7 +103,9 @@ __all__ = [
     "read_combination",
     "read_recipe",
     "recipe_of",
+    "references",
     "slerp_weights",
+    "sources_of",
     "verify",
     "vocabulary_rules",
     "write_companions",

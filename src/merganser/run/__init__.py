@@ -6,13 +6,14 @@
 | [`Outcome`][], [`ModelScores`][] | what a run found |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
 | [`SplitSettings`][], [`TaskSettings`][], [`Budget`][] | on which data, for how long |
-| [`summarise`][], [`list_runs`][], [`compare_runs`][], [`export`][] | looking at runs |
+| [`summarise`][], [`list_runs`][], [`compare_runs`][], [`export`][], [`sources_of_run`][] | looking at runs |
 | [`RunSummary`][], [`Comparison`][] | what one sees then |
 | [`read_settings`][], [`parse_settings`][], [`settings_schema`][] | the same as a file |
 | [`RunDirectory`][], [`Journal`][], [`Child`][], [`Progress`][], [`TaskRecord`][] | where everything is kept |
 | [`Evolution`][], [`Plan`][], [`Parent`][], [`make_plan`][] | a run in progress |
 """
 
+from merganser.run._citation import sources_of_run
 from merganser.run._directory import RunDirectory
 from merganser.run._evolve import Watcher, evolve, evolve_settings, resume
 from merganser.run._inspect import Comparison, RunSummary, compare_runs, export, list_runs, summarise
@@ -64,5 +65,6 @@ __all__ = [
     "read_settings",
     "resume",
     "settings_schema",
+    "sources_of_run",
     "summarise",
 ]
