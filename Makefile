@@ -56,5 +56,8 @@ rivals:  ## Install packaged rivals into an environment of their own, for benchm
 bench-%: $(DONE)  ## Measure beside rivals and floors, for example make bench-niches
 	$(BIN)/python benchmarks/bench_$*.py
 
+quality-%: $(DONE)  ## Compare merge methods on tasks, for example make quality-digits
+	$(BIN)/python benchmarks/quality_$*.py
+
 clean:  ## Remove environments and caches
 	rm -rf $(VENV) $(RIVALS) .pytest_cache .ruff_cache .hypothesis .coverage
