@@ -65,7 +65,12 @@ def program(cache):
             "NO_PROXY": "*",
             **environment,
         }
-        cleared = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+        foreign = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # other tests in this process may have set them
+        cleared = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.lower().endswith("_proxy") and key not in foreign
+        }
         command = [sys.executable, "-c", textwrap.dedent(code), *references]
         done = subprocess.run(
             command, env=cleared | settings, cwd=cache, capture_output=True, text=True, check=False
