@@ -66,7 +66,7 @@ class Case:
     values: Sequence[float] = ()
 
 
-SCALES = (0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
+SCALES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 CASES = {
     "average": Case("linear", {}),
     "karcher mean": Case("karcher", {}),
@@ -117,7 +117,10 @@ def measure(seed: int, cases: Sequence[str]) -> Iterator[tuple[str, dict[str, fl
     tasks = make_tasks(seed)
     base, specialists, joint = trained(seed, tasks)
     yield "base", {"untuned": accuracy(base, tasks)}
-    yield "specialists, own task", {"untuned": np.mean([accuracy(s, [t]) for s, t in zip(specialists, tasks, strict=True)])}
+    yield (
+        "specialists, own task",
+        {"untuned": np.mean([accuracy(s, [t]) for s, t in zip(specialists, tasks, strict=True)])},
+    )
     yield "specialists, all tasks", {"untuned": np.mean([accuracy(s, tasks) for s in specialists])}
     yield "ensemble of outputs", {"untuned": ensemble(specialists, tasks)}
     yield "trained on all tasks", {"untuned": accuracy(joint, tasks)}
@@ -125,8 +128,12 @@ def measure(seed: int, cases: Sequence[str]) -> Iterator[tuple[str, dict[str, fl
         case = CASES[name]
         needs_base = METHODS[case.method].rule.base != "refused"
 
-        def merged(parameters: Mapping[str, Any], method: str = case.method, needs: bool = needs_base) -> Weights:
-            found = merganser.merge(specialists, method, base=base if needs else None, workers=1, **parameters)
+        def merged(
+            parameters: Mapping[str, Any], method: str = case.method, needs: bool = needs_base
+        ) -> Weights:
+            found = merganser.merge(
+                specialists, method, base=base if needs else None, workers=1, **parameters
+            )
             return {key: found.read(key) for key in found}
 
         began = time.process_time()
@@ -148,7 +155,9 @@ def report(name: str, rows: Sequence[Mapping[str, float]]) -> None:
         return f"{statistics.mean(values):6.1f} ± {spread:4.1f}" if values else ""
 
     cost = [row["cpu"] for row in rows if "cpu" in row]
-    print(f"{name:28} {shown('untuned'):>15} {shown('tuned'):>15} {statistics.median(cost) if cost else 0:7.2f}")
+    print(
+        f"{name:28} {shown('untuned'):>15} {shown('tuned'):>15} {statistics.median(cost) if cost else 0:7.2f}"
+    )
     with RESULTS.open("a") as file:
         plain = [{key: round(float(value), 5) for key, value in row.items()} for row in rows]
         file.write(json.dumps({"name": "quality-digits", "case": name, "seeds": plain}) + "\n")
@@ -171,16 +180,26 @@ def forward(weights: Weights, inputs: torch.Tensor) -> torch.Tensor:
     """Logits of the residual perceptron."""
     hidden = inputs @ weights["blocks.0.weight"].T + weights["blocks.0.bias"]
     for block in range(1, BLOCKS):
-        hidden = hidden + torch.relu(hidden) @ weights[f"blocks.{block}.weight"].T + weights[f"blocks.{block}.bias"]
+        hidden = (
+            hidden
+            + torch.relu(hidden) @ weights[f"blocks.{block}.weight"].T
+            + weights[f"blocks.{block}.bias"]
+        )
     return torch.relu(hidden) @ weights["head.weight"].T + weights["head.bias"]
 
 
 def fresh(generator: torch.Generator) -> Weights:
     """Weights at the beginning."""
-    sizes = [("blocks.0", 64, WIDTH), *((f"blocks.{i}", WIDTH, WIDTH) for i in range(1, BLOCKS)), ("head", WIDTH, CLASSES)]
+    sizes = [
+        ("blocks.0", 64, WIDTH),
+        *((f"blocks.{i}", WIDTH, WIDTH) for i in range(1, BLOCKS)),
+        ("head", WIDTH, CLASSES),
+    ]
     found: Weights = {}
     for name, width_in, width_out in sizes:
-        found[f"{name}.weight"] = torch.randn(width_out, width_in, generator=generator) * (2 / width_in) ** 0.5
+        found[f"{name}.weight"] = (
+            torch.randn(width_out, width_in, generator=generator) * (2 / width_in) ** 0.5
+        )
         found[f"{name}.bias"] = torch.zeros(width_out)
     return found
 

@@ -439,7 +439,17 @@ class TestHelp:
             for line in done.stdout.splitlines()
             if line.startswith("│ ") and line[2].isalpha()
         ]
-        assert commands == ["merge", "methods", "verify", "recipe", "citation", "evolve", "runs", "schema"]
+        assert commands == [
+            "merge",
+            "methods",
+            "verify",
+            "explain",
+            "recipe",
+            "citation",
+            "evolve",
+            "runs",
+            "schema",
+        ]
 
     def test_merging_shows_every_parameter_of_every_method_with_its_users(self, run):
         said = flat(run("merge", "--help").stdout)

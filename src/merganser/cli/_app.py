@@ -14,6 +14,7 @@ _COMMANDS = {
     "merge": ("_merge", "merge"),
     "methods": ("_merge", "methods"),
     "verify": ("_merge", "verify_merge"),
+    "explain": ("_explain", "explain_merge"),
     "recipe": ("_recipe", "recipe"),
     "citation": ("_citation", "citation"),
     "evolve": ("_evolve", "evolve"),

@@ -20,6 +20,7 @@
 | [`SHARD_BYTES`][] | the usual size of a file |
 | [`MergeRecipe`][], [`Ingredient`][], [`recipe_of`][] | what was done, completely |
 | [`Recipe`][], [`read_recipe`][], [`read_combination`][], [`write_recipe`][], [`RECIPE_NAME`][] | recipes as files |
+| [`explain`][], [`Explanation`][], [`Fate`][], [`Fates`][], [`Shares`][] | what became of every task vector |
 | [`citations`][], [`references`][], [`sources_of`][] | BibTeX of what was used |
 | [`materialise`][], [`plan_recipe`][], [`verify`][], [`Verification`][] | from a recipe back to the model |
 """
@@ -31,6 +32,7 @@ from merganser.merging._combine import checkpoint_of, combine_flat, plan_combina
 from merganser.merging._crossover import Angles, Rule, crossover, linear_weights, slerp_weights
 from merganser.merging._dialect import method_named, methods_of
 from merganser.merging._execute import Engine, Progress
+from merganser.merging._explain import Explanation, Fate, Fates, Shares, explain
 from merganser.merging._gram import Gram
 from merganser.merging._merge import Model, merge, open_models, recipe_of, vocabulary_rules
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
@@ -60,6 +62,9 @@ __all__ = [
     "Combination",
     "Dialect",
     "Engine",
+    "Explanation",
+    "Fate",
+    "Fates",
     "Formulas",
     "Gram",
     "Ingredient",
@@ -76,6 +81,7 @@ __all__ = [
     "Scan",
     "Setting",
     "Settings",
+    "Shares",
     "Slice",
     "SliceError",
     "Source",
@@ -87,6 +93,7 @@ __all__ = [
     "combine_flat",
     "crossover",
     "default_workers",
+    "explain",
     "identity_of",
     "linear_weights",
     "materialise",

@@ -121,14 +121,7 @@ class MergePlan:
 
     def memory(self, execution: Execution) -> int:
         """Bytes of buffers that carrying it out takes, about; mapped files are not counted."""
-        merged = [target for target in self.targets if target.is_merged]
-        blocks = [
-            min(t.sources.step(execution.chunk), t.spec.numel)
-            * (len(t.sources.sources) + _SCRATCH_ROWS)
-            * (8 if t.sources.is_double else 4)
-            for t in merged
-        ]
-        return execution.workers * max(blocks, default=0)
+        return execution.workers * max((_scratch(target, execution) for target in self.targets), default=0)
 
     def groups(self) -> list[dict[str, Any]]:
         """What happens to which tensors: one row for each kind of layer, treatment and element type."""
@@ -152,3 +145,13 @@ class MergePlan:
             row["parameters"] += spec.numel
             row["bytes"] += spec.nbytes
         return list(rows.values())
+
+
+def _scratch(target: Target, execution: Execution) -> int:
+    """Bytes of buffers that one target takes, about."""
+    if target.method is None:
+        return 0
+    step = min(target.sources.step(execution.chunk), target.spec.numel)
+    block = step * (len(target.sources.sources) + _SCRATCH_ROWS)
+    whole = target.spec.numel * target.method.whole_tensors(target.models)
+    return (block + whole) * (8 if target.sources.is_double else 4)

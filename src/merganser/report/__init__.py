@@ -7,10 +7,12 @@
 | [`win_info`][], [`WinInfo`][], [`niche_order`][] | which member solves which sample |
 | [`lineage_info`][], [`LineageInfo`][], [`Ancestor`][], [`Descent`][] | where the winner comes from |
 | [`share_info`][], [`ShareInfo`][], [`LayerShare`][] | how much of each seed is where in the winner |
+| [`explanation_chart`][], [`write_explanation`][] | what became of the task vectors in a merge |
 
 Nothing that draws is imported before a report is written.
 """
 
+from merganser.report._explanation import explanation_chart, write_explanation
 from merganser.report._lineage import Ancestor, Descent, LineageInfo, lineage_info
 from merganser.report._run_info import Failure, RunInfo, run_info
 from merganser.report._shares import LayerShare, ShareInfo, share_info
@@ -26,10 +28,12 @@ __all__ = [
     "RunInfo",
     "ShareInfo",
     "WinInfo",
+    "explanation_chart",
     "lineage_info",
     "niche_order",
     "run_info",
     "share_info",
     "win_info",
+    "write_explanation",
     "write_report",
 ]

@@ -132,7 +132,8 @@ def test_numbers_near_the_end_of_float32_are_merged_or_refused_as_too_large(case
     for model in [*models, *([base] if base else [])]:
         model["t0"].mul_(1e19).mul_(1e19)  # numbers and their differences fit, their sums and squares do not
     squares = case.method in {"slerp", "nuslerp", "multislerp", "karcher", "model_stock", "sce"}
-    if squares or case.choices.get("rescale") == "l1":
+    sums = case.choices.get("rescale") == "l1" and case.method != "neuromerging"  # which sums in float64
+    if squares or sums:
         with pytest.raises(ValueError, match=r"Tensor 't0': .*(too large to be squared|do not fit float32)"):
             run(case.method, models, base, **case.parameters)
     else:

@@ -5,6 +5,8 @@
 | linear, task_arithmetic, passthrough | add up with given weights |
 | slerp, nuslerp, multislerp, karcher, model_stock | the same, with weights that follow from angles |
 | ties, dare_*, della, della_linear, breadcrumbs, breadcrumbs_ties, sce | thin out task vectors, then add |
+| neuromerging | splits the task vectors of every neuron at the base's weights, and merges what is orthogonal |
+| tsv_m, iso_c, iso_cts, wudi | treat each matrix as a whole: make room for directions, or solve for a minimum |
 | ram, ramplus, nearswap, arcee_fusion | treat each entry by how much, or in how many models, it changed |
 
 A further method is one class and one row here; the test suite then holds it to the laws it claims.
@@ -34,12 +36,15 @@ from merganser.merging.methods._method import (
 )
 from merganser.merging.methods._model_stock import ModelStock
 from merganser.merging.methods._nearswap import NearSwap
+from merganser.merging.methods._neuro import NeuroMerging
 from merganser.merging.methods._noise import Noise
 from merganser.merging.methods._ram import Ram, RamPlus
 from merganser.merging.methods._sce import Sce
 from merganser.merging.methods._slerp import NuSlerp, Slerp
 from merganser.merging.methods._spherical import Karcher, MultiSlerp
+from merganser.merging.methods._subspace import IsoC, IsoCts, TsvM
 from merganser.merging.methods._ties import Ties
+from merganser.merging.methods._wudi import Wudi
 
 METHODS: Mapping[str, type[MergeMethod]] = MappingProxyType(
     {
@@ -62,6 +67,11 @@ METHODS: Mapping[str, type[MergeMethod]] = MappingProxyType(
         "ramplus": RamPlus,
         "nearswap": NearSwap,
         "arcee_fusion": ArceeFusion,
+        "tsv_m": TsvM,
+        "iso_c": IsoC,
+        "iso_cts": IsoCts,
+        "wudi": Wudi,
+        "neuromerging": NeuroMerging,
         "passthrough": Passthrough,
     }
 )

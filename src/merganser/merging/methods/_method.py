@@ -137,6 +137,10 @@ class MergeMethod(ABC):
         """Whether a row is all that goes into one output (kernels flattened), rather than the last dimension."""
         return False
 
+    def whole_tensors(self, models: int) -> int:
+        """How many buffers of a tensor's size it takes, beside those of parts; for the estimate of memory."""
+        return 0
+
     @property
     def measured(self) -> Hashable:
         """What `prepare` depends on: tensors whose methods agree in it share statistics of the whole model."""

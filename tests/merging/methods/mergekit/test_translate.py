@@ -157,7 +157,16 @@ def odd_parameters(method):
     }
 
 
-@pytest.mark.parametrize("method", METHODS)
+OURS_ALONE = ("neuromerging", "tsv_m", "iso_c", "iso_cts", "wudi")
+
+
+@pytest.mark.parametrize("method", OURS_ALONE)
+def test_what_mergekit_does_not_have_is_said(method):
+    with pytest.raises(ValueError, match=f"mergekit has no method like `{method}`"):
+        to_mergekit(method, {})
+
+
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - set(OURS_ALONE)))
 def test_there_and_back_nothing_is_lost(method):
     given = odd_parameters(method)
     name, shared, per_model = to_mergekit(method, given)

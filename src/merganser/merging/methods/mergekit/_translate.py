@@ -93,6 +93,8 @@ def to_mergekit(method: str, parameters: Mapping[str, Any]) -> Exported:
         >>> to_mergekit("model_stock", {"along": "rows"})
         Exported(method='model_stock', shared={'filter_wise': True}, per_model={})
     """
+    if method not in _TO_MERGEKIT:
+        raise ValueError(f"mergekit has no method like `{method}`.")
     filled = {p.name: _filled(method, p, parameters.get(p.name)) for p in parameters_of(METHODS[method])}
     name, exported = _TO_MERGEKIT[method]
     values = exported(filled)

@@ -1,0 +1,64 @@
+"""`merganser explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from merganser.cli._output import Json, clear_errors, print_json, tables, words
+from merganser.merging import RECIPE_NAME, Fate, default_workers, explain, plan_recipe, read_recipe
+from merganser.weights import Execution
+
+_FAR = 0.7
+"""Task vectors this long, beside the base, do not look like those of a fine-tune."""
+
+
+def explain_merge(
+    folder: Annotated[Path, typer.Argument(help="A folder that `merganser merge` wrote.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Where its models are now, the base first.", show_default="where they were"),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw it layer by layer: .png, .svg or .html.", dir_okay=False)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads.", show_default="one per processor", min=1)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what became of every model's task vector: how much survived, was dropped, or was overruled."""
+    with clear_errors():
+        plan = plan_recipe(read_recipe(folder / RECIPE_NAME), models or ())
+        found = explain(plan, Execution(workers or default_workers()))
+        if picture is not None:
+            from merganser.report import write_explanation
+
+            write_explanation(found, picture)
+    if as_json:
+        print_json(found.to_json())
+        return
+    tables.print(_table(found.total))
+    for model, fate in found.total.items():
+        if fate.size is not None and fate.size > _FAR:
+            words.print(
+                f"{model}: its difference from the base is {fate.size:.1f} times as long as the base itself. "
+                "Was it tuned from another model?",
+                soft_wrap=True,
+            )
+
+
+def _table(fates: Mapping[str, Fate]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("model", "survived", "dropped", "in conflict", "length / base", "parallel"):
+        table.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
+    for model, fate in fates.items():
+        shares = (f"{share:.1%}" for share in (fate.l1.survived, fate.l1.dropped, fate.l1.conflict))
+        size = "" if fate.size is None else f"{fate.size:.3g}"
+        parallel = "" if fate.parallel is None else f"{fate.parallel:.1%}"
+        table.add_row(Path(model).name, *shares, size, parallel)
+    return table
