@@ -31,7 +31,7 @@ def explanation_chart(explanation: Explanation) -> alt.FacetChart:
         for model, fate in fates.items()
         for row in _rows(number, layer, Path(model).name, fate)
     ]
-    names = list(explanation.layers)
+    names, models = list(explanation.layers), [Path(model).name for model in explanation.total]
     bars = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar()
@@ -55,7 +55,7 @@ def explanation_chart(explanation: Explanation) -> alt.FacetChart:
         )
         .properties(height=90, width=max(160, 18 * len(names)))
     )
-    return bars.facet(row=alt.Row("model:N", title=None))
+    return bars.facet(row=alt.Row("model:N", title=None, sort=models))
 
 
 def write_explanation(explanation: Explanation, path: Path) -> None:
