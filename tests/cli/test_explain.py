@@ -47,10 +47,11 @@ def test_a_picture_is_drawn(merged, command):
 def test_a_base_that_is_no_ancestor_is_noticed(merged, command):
     merganser.save({f"layers.{i}.weight": torch.randn(4, 4) for i in range(3)}, merged / "strange")
     models = [merged / "strange", merged / "one"]
-    merganser.merge(models, "ties", base=merged / "base", out=merged / "odd")
-    said = " ".join(command("explain", merged / "odd").stderr.split())
-    assert "strange: its difference from the base is" in said
-    assert "one: its difference" not in said
+    merging = ("merge", *models, "--method", "ties", "--base", merged / "base", "--out", merged / "odd")
+    for done in (command(*merging), command("explain", merged / "odd")):
+        said = " ".join(done.stderr.split())
+        assert "strange: its difference from the base is" in said
+        assert "one: its difference" not in said
 
 
 def test_a_merge_without_a_base_has_no_task_vectors(merged, command):

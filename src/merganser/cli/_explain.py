@@ -9,12 +9,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from merganser.cli._output import Json, clear_errors, print_json, tables, words
-from merganser.merging import RECIPE_NAME, Fate, default_workers, explain, plan_recipe, read_recipe
+from merganser.cli._output import Json, clear_errors, print_json, say_far, tables
+from merganser.merging import FAR, RECIPE_NAME, Fate, default_workers, explain, plan_recipe, read_recipe
 from merganser.weights import Execution
-
-_FAR = 0.7
-"""Task vectors this long, beside the base, do not look like those of a fine-tune."""
 
 
 def explain_merge(
@@ -44,12 +41,8 @@ def explain_merge(
         return
     tables.print(_table(found.total))
     for model, fate in found.total.items():
-        if fate.size is not None and fate.size > _FAR:
-            words.print(
-                f"{model}: its difference from the base is {fate.size:.1f} times as long as the base itself. "
-                "Was it tuned from another model?",
-                soft_wrap=True,
-            )
+        if fate.size is not None and fate.size > FAR:
+            say_far(model, fate.size)
 
 
 def _table(fates: Mapping[str, Fate]) -> Table:

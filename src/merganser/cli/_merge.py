@@ -19,15 +19,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from merganser.cli._output import FAILED, Json, Quiet, clear_errors, print_json, tables, words
+from merganser.cli._output import FAILED, Json, Quiet, clear_errors, print_json, say_far, tables, words
 from merganser.cli._parameters import with_parameters
 from merganser.interop import Stage, carry_out, plan_mergekit
 from merganser.merging import (
+    FAR,
     METHODS,
     Engine,
     Formulas,
     MergePlan,
     default_workers,
+    lengths_beside_base,
     method_named,
     open_models,
     parameters_of,
@@ -169,6 +171,7 @@ def merge(
             return
         if out is None:
             raise ValueError("Where to? Name a folder with --out, or look at the plan with --dry-run.")
+        _notice_strangers(plans[0])
         began = time.monotonic()
         with _saying_how_to_go_on(out), _bar(quiet=quiet) as watch:
             merged = carry(out, watch)
@@ -200,6 +203,13 @@ def _refuse_options(options: Mapping[str, Any]) -> None:
         raise ValueError(
             f"--{given.replace('_', '-')} is for the file to say. Write it there, or name the models here."
         )
+
+
+def _notice_strangers(plan: MergePlan) -> None:
+    """Say so where a base does not look like the one that the models were tuned from."""
+    for model, length in lengths_beside_base(plan).items():
+        if length > FAR:
+            say_far(model, length)
 
 
 def _print_notes(file: str, stages: Sequence[Stage]) -> None:

@@ -54,6 +54,15 @@ def clear_errors() -> Iterator[None]:
         raise typer.Exit(STOPPED) from error
 
 
+def say_far(model: str, length: float) -> None:
+    """Notice that a model does not look like one that was tuned from the base."""
+    words.print(
+        f"{model}: its difference from the base is {length:.1f} times as long as the base itself. "
+        "Was it tuned from another model?",
+        soft_wrap=True,
+    )
+
+
 def percent(value: float | None) -> str:
     """A fraction for people.
 

@@ -20,15 +20,19 @@
 | [`SHARD_BYTES`][] | the usual size of a file |
 | [`MergeRecipe`][], [`Ingredient`][], [`recipe_of`][] | what was done, completely |
 | [`Recipe`][], [`read_recipe`][], [`read_combination`][], [`write_recipe`][], [`RECIPE_NAME`][] | recipes as files |
+| [`core_space`][], [`CoreSpace`][], [`merge_adapters`][], [`Adapter`][] | adapters, in the few directions they use |
+| [`lengths_beside_base`][], [`FAR`][] | whether a base looks like the models' ancestor |
 | [`explain`][], [`Explanation`][], [`Fate`][], [`Fates`][], [`Shares`][] | what became of every task vector |
 | [`citations`][], [`references`][], [`sources_of`][] | BibTeX of what was used |
 | [`materialise`][], [`plan_recipe`][], [`verify`][], [`Verification`][] | from a recipe back to the model |
 """
 
+from merganser.merging._ancestry import FAR, lengths_beside_base
 from merganser.merging._blueprint import Blueprint, Dialect, Formulas, Module, Slice, Source
 from merganser.merging._citations import citations, references, sources_of
 from merganser.merging._combination import Combination, blend
 from merganser.merging._combine import checkpoint_of, combine_flat, plan_combination
+from merganser.merging._core_space import Adapter, CoreSpace, core_space, merge_adapters
 from merganser.merging._crossover import Angles, Rule, crossover, linear_weights, slerp_weights
 from merganser.merging._dialect import method_named, methods_of
 from merganser.merging._execute import Engine, Progress
@@ -53,13 +57,16 @@ from merganser.merging._write import (
 from merganser.merging.methods import METHODS, MergeMethod, Parameter, Part, Scan, parameters_of
 
 __all__ = [
+    "FAR",
     "METHODS",
     "RECIPE_NAME",
     "SHARD_BYTES",
+    "Adapter",
     "Angles",
     "Blueprint",
     "Case",
     "Combination",
+    "CoreSpace",
     "Dialect",
     "Engine",
     "Explanation",
@@ -91,13 +98,16 @@ __all__ = [
     "checkpoint_of",
     "citations",
     "combine_flat",
+    "core_space",
     "crossover",
     "default_workers",
     "explain",
     "identity_of",
+    "lengths_beside_base",
     "linear_weights",
     "materialise",
     "merge",
+    "merge_adapters",
     "merged_config",
     "method_named",
     "methods_of",
