@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from merganser._errors import OutputError
 from merganser.merging import Explanation, Fate
+from merganser.report._theme import FATES
 from merganser.weights import atomic_write_bytes
 
 if TYPE_CHECKING:
     import altair as alt
-
-_COLOURS = {"survived": "#0072b2", "dropped": "#c8c8c8", "in conflict": "#d55e00"}
-"""Of Okabe and Ito: told apart with any of the common colour-vision deficiencies."""
 
 _FORMATS = (".png", ".svg", ".html")
 
@@ -47,7 +45,7 @@ def explanation_chart(explanation: Explanation) -> alt.FacetChart:
             color=alt.Color(
                 "fate:N",
                 title=None,
-                scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())),
+                scale=alt.Scale(domain=list(FATES), range=list(FATES.values())),
                 legend=alt.Legend(orient="top"),
             ),
             order="order:Q",
@@ -85,7 +83,7 @@ def _rows(number: int, layer: str, model: str, fate: Fate) -> list[dict[str, Any
             "share": round(share, 5),
             "order": order,
         }
-        for order, (name, share) in enumerate(zip(_COLOURS, shares, strict=True))
+        for order, (name, share) in enumerate(zip(FATES, shares, strict=True))
     ]
 
 

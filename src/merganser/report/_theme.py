@@ -19,6 +19,9 @@ INK, MUTED, LINE, PAPER = "var(--ink)", "var(--muted)", "var(--line)", "var(--pa
 MATRIX_COLOUR = (46, 130, 196)
 """Between the blue of the light page and that of the dark one, since a bitmap knows no variables."""
 
+FATES = {"survived": "#0072b2", "dropped": "#c8c8c8", "in conflict": "#d55e00"}
+"""Colours of a picture that stands alone, without a page whose variables it could use."""
+
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
