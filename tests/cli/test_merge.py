@@ -340,11 +340,17 @@ class TestMisuse:
 class TestMethods:
     def test_the_list_has_every_method_in_a_line(self, run):
         lines = run("methods").stdout.splitlines()
-        assert lines[0].split() == ["method", "base", "models"]
+        assert lines[0].split() == ["method", "base", "models", "reads"]
         assert [line.split()[0] for line in lines[1:]] == list(METHODS)
         for line, method in zip(lines[1:], METHODS.values(), strict=True):
             assert line.split()[1] == method.rule.base
             assert line.rstrip().endswith(method.rule.summary)
+
+    @pytest.mark.parametrize(
+        ("name", "reads"), [("linear", "once"), ("ties", "twice"), ("wudi", "whole matrices")]
+    )
+    def test_what_a_method_costs_is_said(self, run, name, reads):
+        assert f"reads: {reads}" in run("methods", name).stderr
 
     @pytest.mark.parametrize("name", ["linear", "ties", "nearswap", "arcee_fusion"])
     def test_a_method_tells_its_parameters_and_source(self, run, name):
@@ -362,7 +368,9 @@ class TestMethods:
         every, one = last_json(run("methods", "--json")), last_json(run("methods", "ties", "--json"))
         assert [method["name"] for method in every["methods"]] == list(METHODS)
         assert one["methods"] == [method for method in every["methods"] if method["name"] == "ties"]
-        assert set(one["methods"][0]) == {"name", "summary", "base", "models", "source", "laws", "parameters"}
+        assert set(one["methods"][0]) == {
+            *("name", "summary", "base", "models", "reads", "source", "laws", "parameters")
+        }
         density = next(p for p in one["methods"][0]["parameters"] if p["name"] == "density")
         assert (density["default"], density["range"]) == (0.2, "0 … 1")
 

@@ -28,6 +28,7 @@ from merganser.merging import (
     Engine,
     Formulas,
     MergePlan,
+    bind,
     default_workers,
     lengths_beside_base,
     method_named,
@@ -227,9 +228,10 @@ def methods(
     if as_json:
         print_json({"methods": [_facts(each) for each in shown]})
     elif name is None:
-        table = _table("method", "base", "models", "")
+        table = _table("method", "base", "models", "reads", "")
         for each, method in METHODS.items():
-            table.add_row(each, method.rule.base, _count(*method.rule.models), method.rule.summary)
+            rule = method.rule
+            table.add_row(each, rule.base, _count(*rule.models), _cost(each), rule.summary)
         tables.print(table)
     else:
         _show_method(name)
@@ -314,7 +316,8 @@ def _show_method(name: str) -> None:
     facts = _facts(name)
     words.print(f"[bold]{name}[/]: {facts['summary']}", soft_wrap=True)
     words.print(
-        f"base: {facts['base']} · models: {facts['models']} · source: {facts['source']}", soft_wrap=True
+        f"base: {facts['base']} · models: {facts['models']} · reads: {facts['reads']} · source: {facts['source']}",
+        soft_wrap=True,
     )
     table = _table("parameter", "default", "range", "")
     for row in facts["parameters"]:
@@ -340,9 +343,21 @@ def _facts(name: str) -> dict[str, Any]:
         "base": rule.base,
         "models": _count(*rule.models),
         "source": source,
+        "reads": _cost(name),
         "laws": sorted(rule.laws),
         "parameters": parameters,
     }
+
+
+def _cost(name: str) -> str:
+    """What a method costs, in passes over the models, with its defaults."""
+    method = METHODS[name]
+    least, most = method.rule.models
+    models = max(least, 2 if most is None else min(2, most))
+    bound = bind(name, method, models, {p.name: 0.5 for p in parameters_of(method) if p.is_required})
+    if bound.whole_tensors(models):
+        return "whole matrices"
+    return "once" if bound.scope == "none" else "twice"
 
 
 def _range(low: float | None, high: float | None) -> str:

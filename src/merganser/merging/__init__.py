@@ -6,7 +6,7 @@
 | [`Gram`][] | inner products and angles of descendants from prefix sums over the seeds |
 | [`crossover`][], [`slerp_weights`][], [`linear_weights`][] | two parents, one child |
 | [`combine_flat`][], [`plan_combination`][], [`checkpoint_of`][] | from a combination to weights |
-| [`METHODS`][], [`method_named`][], [`parameters_of`][], [`Parameter`][] | merging by rule |
+| [`METHODS`][], [`method_named`][], [`parameters_of`][], [`Parameter`][], [`bind`][] | merging by rule |
 | [`MergeMethod`][], [`Part`][], [`Scan`][] | what a rule is |
 | [`Blueprint`][], [`Module`][], [`Slice`][], [`Source`][] | a merge with structure: slices, gradients, filters |
 | [`Setting`][], [`Case`][], [`Settings`][], [`Dialect`][], [`Formulas`][] | its parameters, names and formulas |
@@ -54,7 +54,7 @@ from merganser.merging._write import (
     write_companions,
     write_merge,
 )
-from merganser.merging.methods import METHODS, MergeMethod, Parameter, Part, Scan, parameters_of
+from merganser.merging.methods import METHODS, MergeMethod, Parameter, Part, Scan, bind, parameters_of
 
 __all__ = [
     "FAR",
@@ -94,6 +94,7 @@ __all__ = [
     "Source",
     "Target",
     "Verification",
+    "bind",
     "blend",
     "checkpoint_of",
     "citations",
