@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from merganser.merging.methods import METHODS
@@ -70,6 +70,7 @@ def test_a_vote_that_is_tied_in_decimals_is_tied(run):
         assert merged["w"].item() == 0.0
 
 
+@example(counts=[21, 21, 21], denominator=10)
 @given(st.lists(st.integers(-40, 40), min_size=2, max_size=5), st.sampled_from([1, 3, 7, 10, 20, 100]))
 def test_sums_of_grid_numbers_with_fractional_weights_are_rounded_once(run, counts, denominator):
     values = [torch.tensor(3.0 + 2 * i) for i in range(len(counts))]

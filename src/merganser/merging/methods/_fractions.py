@@ -28,14 +28,16 @@ _ROUNDING = 4e-15
 def common_factor(weights: Sequence[float]) -> tuple[float, tuple[float, ...]]:
     """A factor and relative weights whose product the weights are.
 
-    Relative weights are 1 where all weights are equal, small whole numbers where there are such, and else the weights
-    themselves.
+    Relative weights are 1 where all weights are the same simple number, small whole numbers where there are such, and
+    else the weights themselves.
 
     Examples:
         >>> common_factor([0.25, 0.25])
         (0.25, (1.0, 1.0))
         >>> common_factor([0.3, 0.6, -0.5])
         (0.1, (3.0, 6.0, -5.0))
+        >>> common_factor([2.1, 2.1])
+        (0.1, (21.0, 21.0))
         >>> common_factor([0.123456, 1.0])
         (1.0, (0.123456, 1.0))
     """
@@ -53,8 +55,9 @@ def scale_(values: Float[Tensor, " elements"], factor: float) -> Float[Tensor, "
 @lru_cache(maxsize=256)
 def _common_factor(weights: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
     first = weights[0]
-    if first > 0 and all(weight == first for weight in weights):
-        return first, (1.0,) * len(weights)
+    as_one = (first, (1.0,) * len(weights)) if first > 0 and len(set(weights)) == 1 else None
+    if as_one is not None and 1e-6 < first <= 1 and 1 / round(1 / first) == first:
+        return as_one
     if not all(map(math.isfinite, weights)):
         return 1.0, weights
     slack = _ROUNDING * max(map(abs, weights))
@@ -64,5 +67,5 @@ def _common_factor(weights: tuple[float, ...]) -> tuple[float, tuple[float, ...]
     is_exact = all(abs(n / q - weight) <= slack for n, weight in zip(whole, weights, strict=True))
     is_binary = q & (q - 1) == 0  # then so are the weights
     if not is_exact or is_binary or max(map(abs, whole)) > _GREATEST:
-        return 1.0, weights
+        return as_one or (1.0, weights)
     return 1 / q, whole
