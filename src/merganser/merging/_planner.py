@@ -329,14 +329,6 @@ def check_base(method: str, rule_class: type[MergeMethod], *, has_base: bool) ->
         )
 
 
-def refuse_quantised(checkpoint: Checkpoint) -> None:
-    if checkpoint.config.get("quantization_config"):
-        raise CheckpointError(
-            f"{checkpoint.source} is quantised (its configuration has a `quantization_config`), and packed numbers "
-            "cannot be added up. Use the model it was quantised from, or dequantise it first."
-        )
-
-
 def _stored_type(dtype: str | None) -> str | None:
     if dtype is None:
         return None

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from merganser._errors import CheckpointError
 from merganser.merging._blueprint import Blueprint, Dialect, Formulas
 from merganser.merging._dialect import method_named
 from merganser.merging._plan import MergePlan
-from merganser.merging._planner import Planner, check_base, refuse_quantised
+from merganser.merging._planner import Planner, check_base
 from merganser.merging.methods import bind, fields_of
 from merganser.merging.vocabulary import VocabularyRules, plan_vocabulary
 from merganser.merging.vocabulary import chat_template as resolved_template
@@ -89,7 +90,7 @@ def plan_blueprint(blueprint: Blueprint, models: Sequence[Checkpoint]) -> MergeP
         CheckpointError: If the models do not fit together.
     """
     for number in blueprint.models:
-        refuse_quantised(models[number])
+        _refuse_quantised(models[number])
     vocabulary, aligned = None, models
     if blueprint.vocabulary is not None:
         vocabulary = plan_vocabulary(models, blueprint.vocabulary, base=blueprint.base)
@@ -111,3 +112,11 @@ def plan_blueprint(blueprint: Blueprint, models: Sequence[Checkpoint]) -> MergeP
         chat_template=template,
         seed=blueprint.seed,
     )
+
+
+def _refuse_quantised(checkpoint: Checkpoint) -> None:
+    if checkpoint.config.get("quantization_config"):
+        raise CheckpointError(
+            f"{checkpoint.source} is quantised (its configuration has a `quantization_config`), and packed numbers "
+            "cannot be added up. Use the model it was quantised from, or dequantise it first."
+        )
