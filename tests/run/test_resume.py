@@ -20,28 +20,6 @@ evolve({models!r}, {task!r}, search={search!r}, budget={budget}, seed=3, run=sys
 """
 
 
-def contents(run):
-    """Everything a run holds except clocks and the date."""
-    db = sqlite3.connect(run / "run.db")
-    children = db.execute(
-        "SELECT idx, hex(recipe), kind, first, second, weight, split, accepted, measured, score, failed "
-        "FROM children ORDER BY idx"
-    ).fetchall()
-    scores = db.execute(
-        "SELECT hex(recipe), task, hex(row), hex(mask) FROM scores ORDER BY recipe, task"
-    ).fetchall()
-    progress = db.execute(
-        "SELECT evaluations, best, mean, validation, coverage, entropy, members, measured FROM progress "
-        "ORDER BY evaluations"
-    ).fetchall()
-    db.close()
-    with RunDirectory(run).journal() as journal:
-        outcome = journal.outcome() or {}
-    outcome = {k: v for k, v in outcome.items() if k not in ("run", "seconds")}
-    files = {p.name: p.read_bytes() for folder in ("recipes", "files") for p in (run / folder).iterdir()}
-    return children, scores, progress, outcome, files
-
-
 def kill_at_random_instants(script, run, kills, rng):
     """Start the script again and again, kill it at random instants, and let the last one finish."""
     killed = 0
@@ -74,7 +52,7 @@ def kill_at_random_instants(script, run, kills, rng):
     ],
 )
 def test_a_killed_and_resumed_run_ends_as_an_undisturbed_one(
-    tmp_path, small_npz, models, search, budget, kills
+    tmp_path, small_npz, contents, models, search, budget, kills
 ):
     script = RUN.format(models=models, task=str(small_npz), search=search, budget=budget)
     undisturbed = tmp_path / "undisturbed"
@@ -86,7 +64,9 @@ def test_a_killed_and_resumed_run_ends_as_an_undisturbed_one(
 
 
 @pytest.mark.parametrize("method", ["ga", "map-elites", "random", "brute-force", "cma-es"])
-def test_every_search_resumed_from_its_journal_ends_as_an_undisturbed_one(tmp_path, small_npz, method):
+def test_every_search_resumed_from_its_journal_ends_as_an_undisturbed_one(
+    tmp_path, small_npz, contents, method
+):
     class Stop(Exception):
         pass
 
@@ -110,7 +90,9 @@ def test_every_search_resumed_from_its_journal_ends_as_an_undisturbed_one(tmp_pa
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
 
 
-def test_a_larger_budget_extends_a_finished_run_as_if_it_had_been_given_at_once(tmp_path, small_npz):
+def test_a_larger_budget_extends_a_finished_run_as_if_it_had_been_given_at_once(
+    tmp_path, small_npz, contents
+):
     evolve("specialists", str(small_npz), budget=120, run=tmp_path / "short")
     extended = resume(tmp_path / "short", budget=200)
     at_once = evolve("specialists", str(small_npz), budget=200, run=tmp_path / "long")

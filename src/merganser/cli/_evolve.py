@@ -163,6 +163,20 @@ def evolve(
             help="Where to write the winner as a checkpoint.", metavar="PATH", rich_help_panel=_OUTPUT
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that score children at the same time.", metavar="N", show_default="1", min=1
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds after which a child that is being scored has failed.",
+            metavar="S",
+            show_default="none",
+        ),
+    ] = None,
     report: Report = True,
     quiet: Quiet = False,
     json: Json = False,
@@ -193,7 +207,8 @@ def evolve(
         "splits": {"preset": splits},
     }
     with clear_errors():
-        settings = _settings(target, options, start=start, models=model, budget=budget, seed=seed)
+        top = {"models": model or start, "seed": seed, "workers": workers, "time_limit": time_limit}
+        settings = _settings(target, options, top, budget)
         with Watch(quiet=quiet) as watch:
             outcome = evolve_settings(settings, run=run, out=out, watch=watch)
         conclude(outcome, out=out, report=report, as_json=json)
@@ -217,25 +232,17 @@ def conclude(outcome: Outcome, *, out: Path | None, report: bool, as_json: bool)
 
 
 def _settings(
-    target: str,
-    options: dict[str, dict[str, Any]],
-    *,
-    start: str | None,
-    models: list[str] | None,
-    budget: str | None,
-    seed: int | None,
+    target: str, options: dict[str, dict[str, Any]], top: dict[str, Any], budget: str | None
 ) -> EvolveSettings:
+    """What the file says, or the task by itself, with the options that were given on top."""
     from_file = target.endswith(_FILE_SUFFIXES)
     settings = read_settings(target) if from_file else EvolveSettings(task=target)
     data: dict[str, Any] = settings.to_json()
     for section, values in options.items():
         data[section].update({k: v for k, v in values.items() if v is not None})
-    if start is not None or models:
-        data["models"] = models or start
+    data.update({k: v for k, v in top.items() if v is not None})
     if budget is not None:
         data["budget"] = dataclasses.asdict(Budget.parse(budget))
-    if seed is not None:
-        data["seed"] = seed
     return parse_settings(data, target if from_file else "options")
 
 

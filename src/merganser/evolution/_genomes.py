@@ -181,6 +181,14 @@ class DenseGenome:
             self._vector.flags.writeable = False
         return self._vector
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels to another process as its vector, without its ancestry."""
+        return _dense_as_sent, (self.digest, self.vector)
+
+
+def _dense_as_sent(digest: str, vector: Float32[np.ndarray, " positions"]) -> DenseGenome:
+    return DenseGenome(digest, lambda: vector)
+
 
 class DenseSpace:
     r"""Small models as plain vectors: crossover, then Gaussian noise on every coordinate.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,9 @@ from merganser.run._directory import RunDirectory
 from merganser.run._loop import Evolution
 from merganser.run._outcome import Outcome, conclude, interrupted
 from merganser.run._plan import Parent, Plan, make_plan, open_parents
+from merganser.run._runners import Here, Runner
 from merganser.run._settings import Budget, EvolveSettings, SearchSettings, parse_settings
+from merganser.run._workers import MakePlan, Workers
 from merganser.weights import Checkpoint, save
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ def evolve(
     genome: dict[str, Any] | None = None,
     splits: str | dict[str, Any] = "default",
     seed: int = 0,
+    workers: int = 1,
+    time_limit: float | None = None,
     run: str | Path | None = None,
     out: str | Path | None = None,
     watch: Watcher | None = None,
@@ -55,6 +61,9 @@ def evolve(
         genome: What evolves: see [`GenomeSettings`][].
         splits: `default`, `paper`, or the settings of [`SplitSettings`][].
         seed: Seed of everything random.
+        workers: Children scored at the same time, in processes of their own. They import the main module anew, so a
+            script that starts them keeps its work under ``if __name__ == "__main__":``.
+        time_limit: Seconds that scoring a child on a block of samples may take; a child that takes longer has failed.
         run: The run directory; by default a new one under `runs/`.
         out: Where to write the winner as a checkpoint.
         watch: Called about twice a second with the run in progress.
@@ -85,6 +94,8 @@ def evolve(
         "genome": genome or {},
         "budget": dataclasses.asdict(Budget.parse(budget)),
         "seed": seed,
+        "workers": workers,
+        "time_limit": time_limit,
     }
     given = task if isinstance(task, Splits) else None if isinstance(task, str) else Splits(task)
     settings = parse_settings(data, "evolve")
@@ -117,7 +128,8 @@ def evolve_settings(
     else:
         plan = make_plan(settings, parents=parents, splits=splits, module=module)
         directory.create(plan)
-    return _drive(plan, directory, out, watch)
+    make = functools.partial(directory.reopen, plan.settings, splits=splits, module=module)
+    return _drive(plan, directory, make, out, watch)
 
 
 def resume(
@@ -144,14 +156,26 @@ def resume(
             f"{run} is finished after {count} evaluations. Give a larger --budget to extend it, "
             f"or look at it: merganser runs show {run}"
         )
-    return _drive(directory.reopen(settings), directory, out, watch)
+    make = functools.partial(directory.reopen, settings)
+    return _drive(make(), directory, make, out, watch)
 
 
-def _drive(plan: Plan, directory: RunDirectory, out: str | Path | None, watch: Watcher | None) -> Outcome:
-    with threadpool_limits(1), directory.journal(write=True) as journal, _stop_signal() as stopped:
+def _drive(
+    plan: Plan,
+    directory: RunDirectory,
+    make_plan: MakePlan,
+    out: str | Path | None,
+    watch: Watcher | None,
+) -> Outcome:
+    with (
+        threadpool_limits(1),
+        directory.journal(write=True) as journal,
+        closing(_runner(plan, make_plan)) as runner,
+        _stop_signal() as stopped,
+    ):
         directory.sweep()
         journal.set_meta(settings=plan.settings.to_json())
-        evolution = Evolution(plan, journal)
+        evolution = Evolution(plan, journal, runner)
         _check_parents(evolution)
         shown = time.monotonic()
         while not evolution.done and not stopped():
@@ -166,6 +190,15 @@ def _drive(plan: Plan, directory: RunDirectory, out: str | Path | None, watch: W
     if out is not None and outcome.checkpoint is not None:
         save(outcome.checkpoint, out)
     return outcome
+
+
+def _runner(plan: Plan, make_plan: MakePlan) -> Runner:
+    """This process if that is enough; worker processes where there are several, or one may have to be stopped."""
+    workers, time_limit = plan.settings.workers, plan.settings.time_limit
+    if workers == 1 and time_limit is None:
+        return Here(plan)
+    threads = max((os.cpu_count() or 1) // workers, 1)
+    return Workers(make_plan, workers, time_limit=time_limit, threads=threads)
 
 
 def _check_parents(evolution: Evolution) -> None:

@@ -7,8 +7,11 @@ noticed at the first child.
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,9 +20,21 @@ from merganser.evaluation import Task
 from merganser.evolution import Genome, Proposal, Row, Screening, Search, coverage, entropy, weighted_means
 from merganser.run._journal import Journal, Progress
 from merganser.run._plan import Plan
+from merganser.run._runners import Here, Job, Runner, Scored, Visit
 
 _GROWTH = 1.03
 _SMALLEST_STEP = 10
+_ASIDE = -1
+"""Number of what is scored beside the children, one at a time: members on other splits."""
+
+
+@dataclass
+class _Pending:
+    """A child that was asked for and not told yet, and the state of the search that proposed it."""
+
+    proposal: Proposal
+    state: Search
+    started: bool = False
 
 
 class Evolution:
@@ -28,17 +43,19 @@ class Evolution:
     Args:
         plan: Its parts.
         journal: Its journal, open for writing.
+        runner: Who scores the children; this process, if nobody else.
 
     Raises:
         RunError: If the journal does not fit the plan.
     """
 
-    def __init__(self, plan: Plan, journal: Journal) -> None:
-        self.plan, self.journal = plan, journal
+    def __init__(self, plan: Plan, journal: Journal, runner: Runner | None = None) -> None:
+        self.plan, self.journal, self.runner = plan, journal, runner or Here(plan)
         self.search: Search = plan.search
         self.task = plan.splits.search
         self.evaluations = self.measured = self.failures = 0
         self.point: Progress | None = None
+        self._pending: deque[_Pending] = deque()
         self._ids = np.arange(len(self.task.samples))
         self._validated: dict[str, float | None] = {}
         self._mark = _next_mark(0)
@@ -57,7 +74,7 @@ class Evolution:
         budget = self.plan.settings.budget
         spent = budget.evaluations is not None and self.evaluations >= budget.evaluations
         late = budget.seconds is not None and self.seconds >= budget.seconds
-        return spent or late or self.search.exhausted
+        return spent or late or (self.search.exhausted and not self._pending)
 
     @property
     def samples_saved(self) -> int:
@@ -65,13 +82,13 @@ class Evolution:
         return self.evaluations * len(self._ids) - self.measured
 
     def step(self) -> None:
-        """One child: propose, score, tell, note."""
-        asked, (proposal,) = self.search.ask(1)
-        row, measured = self._score(asked, proposal)
-        told = asked.tell([proposal], [row])
-        accepted = told.members is not asked.members
+        """One child: tell the oldest one that was asked for, once it is scored, and note it."""
+        child = self._next()
+        row, measured = self._settled(child, self.runner.finish(child.proposal.index))
+        told = self.search.tell([child.proposal], [row])
+        accepted = told.members is not self.search.members
         self.journal.add_child(
-            proposal, row, self.task, accepted=accepted, measured=measured, clock=self.seconds
+            child.proposal, row, self.task, accepted=accepted, measured=measured, clock=self.seconds
         )
         self._advance(told, measured, row)
         if self.evaluations == self._mark:
@@ -133,40 +150,25 @@ class Evolution:
         return self._validated[digest]
 
     def _full_row(self, task: Task, genome: Genome) -> Row:
-        ids = np.arange(len(task.samples))
-        try:
-            self.plan.model.write(self.plan.space.flat(genome))
-            return Row(_checked_scores(task, self.plan.model, ids))
-        except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
-            return Row(np.zeros(len(ids)), failed=_reason(error))
+        number = next(i for i, mine in enumerate(self.plan.tasks) if mine.digest == task.digest)
+        samples = len(task.samples)
+        self.runner.start(_ASIDE, Job(genome, number, samples, _full_visit(samples)))
+        return self.runner.finish(_ASIDE).row
 
-    def _score(self, search: Search, proposal: Proposal) -> tuple[Row, int]:
-        """Score a child as far as its fate demands; also how many samples that took."""
-        known = None
-        if not self.plan.space.mutates:  # a mutated child is like no other, so nothing can be known of it
-            known = self.journal.row(proposal.digest, self.task.digest, len(self._ids))
-        if known is not None and known.complete:
-            return known, 0
-        try:
-            self.plan.model.write(self.plan.space.flat(proposal.genome))
-            return self._visit(search.screen(proposal), known)
-        except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
-            return Row(np.zeros(len(self._ids)), failed=_reason(error)), 0
-
-    def _visit(self, screening: Screening | None, known: Row | None) -> tuple[Row, int]:
-        """Score the model that is alive block by block; of a recipe met before, only what is still unknown."""
+    def _visit(self, screening: Screening | None, known: Row | None) -> Visit:
+        """Score a child block by block, as far as its fate demands; of a recipe met before, only what is unknown."""
         scores = np.zeros(len(self._ids)) if known is None else known.scores.copy()
         measured = np.zeros(len(self._ids), bool) if known is None else _mask(known).copy()
         count = 0
         for ids in self._blocks(screening):
             new = ids if known is None else ids[~measured[ids]]
             if len(new):
-                scores[new] = _checked_scores(self.task, self.plan.model, new)
+                scores[new] = yield new
                 measured[new] = True
                 count += len(new)
             if screening is not None:
                 screening.record(scores[ids])
-        return Row(scores, None if measured.all() else measured), count
+        return Scored(Row(scores, None if measured.all() else measured), count)
 
     def _blocks(self, screening: Screening | None) -> Iterator[np.ndarray]:
         """The samples to score next; with early rejection as long as the child's fate is open."""
@@ -175,6 +177,57 @@ class Evolution:
             return
         while (ids := screening.next_samples()) is not None:
             yield ids
+
+    def _next(self) -> _Pending:
+        """Ask ahead, let the runner begin with what can begin, and take the oldest child."""
+        self._ask_ahead()
+        for child in self._pending:
+            if not child.started and not self._waits(child):
+                self._start(child)
+        return self._pending.popleft()
+
+    def _ask_ahead(self) -> None:
+        """Ask for children until as many are pending as the runner scores at a time.
+
+        So child k sees what was told of the children up to k - width, in the order of their indices, whichever is
+        scored first. All parents are told before the first child is asked for.
+        """
+        limit = self.plan.settings.budget.evaluations
+        while len(self._pending) < self.runner.width:
+            index = self.evaluations + len(self._pending)
+            is_early = self.evaluations < len(self.plan.parents) <= index
+            if is_early or (limit is not None and index >= limit) or self.search.exhausted:
+                return
+            asked, proposals = self.search.ask(1)
+            if not proposals:
+                return
+            self._pending.append(_Pending(proposals[0], asked))
+            self.search = asked
+
+    def _waits(self, child: _Pending) -> bool:
+        """Whether an older child that is pending is the same model, so that nothing is evaluated twice."""
+        older = itertools.takewhile(lambda other: other is not child, self._pending)
+        return any(other.proposal.digest == child.proposal.digest for other in older)
+
+    def _start(self, child: _Pending) -> None:
+        known = None
+        if not self.plan.space.mutates:  # a mutated child is like no other, so nothing can be known of it
+            known = self.journal.row(child.proposal.digest, self.task.digest, len(self._ids))
+        screening = None if known is not None and known.complete else child.state.screen(child.proposal)
+        self._submit(child.proposal, screening, known)
+        child.started = True
+
+    def _submit(self, proposal: Proposal, screening: Screening | None, known: Row | None) -> None:
+        visit = self._visit(screening, known)
+        self.runner.start(proposal.index, Job(proposal.genome, 0, len(self._ids), visit))
+
+    def _settled(self, child: _Pending, scored: Scored) -> Scored:
+        """A child that was rejected, judged again by the archive it now meets; it may have to be scored further."""
+        if scored.row.complete or self.runner.width == 1:
+            return scored
+        self._submit(child.proposal, self.search.screen(child.proposal), scored.row)
+        again = self.runner.finish(child.proposal.index)
+        return Scored(again.row, scored.measured + again.measured)
 
     def _advance(self, told: Search, measured: int, row: Row) -> None:
         self.search = told
@@ -185,8 +238,9 @@ class Evolution:
     def _replay(self) -> None:
         """Tell the fresh search everything the journal knows."""
         for child in self.journal.children():
-            asked, proposals = self.search.ask(1)
-            if not proposals or proposals[0].digest != child.recipe or proposals[0].index != child.index:
+            self._ask_ahead()
+            proposal = self._pending.popleft().proposal if self._pending else None
+            if proposal is None or proposal.digest != child.recipe or proposal.index != child.index:
                 raise RunError(
                     f"Child {child.index} of {self.journal.path.parent} was {child.recipe}, but replaying the journal "
                     "proposes another one. Resume with the release and the numpy that wrote it."
@@ -195,7 +249,7 @@ class Evolution:
             assert row is not None
             if child.failed is not None:
                 row = Row(row.scores, None, child.failed)
-            self._advance(asked.tell(proposals, [row]), child.measured, row)
+            self._advance(self.search.tell([proposal], [row]), child.measured, row)
         while self._mark <= self.evaluations:
             self._mark = _next_mark(self._mark)
 
@@ -205,21 +259,11 @@ def _next_mark(mark: int) -> int:
     return max(mark + _SMALLEST_STEP, round(mark * _GROWTH))
 
 
+def _full_visit(samples: int) -> Visit:
+    """All samples at once."""
+    scores = yield np.arange(samples)
+    return Scored(Row(scores), samples)
+
+
 def _mask(row: Row) -> np.ndarray:
     return np.ones(len(row.scores), bool) if row.measured is None else row.measured
-
-
-def _checked_scores(task: Task, model: object, ids: np.ndarray) -> np.ndarray:
-    scores = np.asarray(task.score(model, ids), dtype=np.float64)
-    if scores.shape != ids.shape:
-        raise ValueError(f"the task answered with scores of shape {scores.shape} for {len(ids)} samples")
-    if not (scores.min() >= 0 and scores.max() <= 1):
-        raise ValueError(
-            f"the task answered with scores from {scores.min():g} to {scores.max():g}, not in [0, 1]"
-        )
-    # what the journal will hold, so that a resumed run decides by the very same numbers
-    return scores if task.binary else scores.astype(np.float32).astype(np.float64)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -114,6 +114,10 @@ class Plan:
             )
         return tuple(notes)
 
+    def bring_to_life(self, genome: Any) -> None:
+        """Let the live model become a genome."""
+        self.model.write(self.space.flat(genome))
+
     def checkpoint(self, genome: Any) -> Checkpoint:
         """A genome as named tensors, in the first parent's element types."""
         if isinstance(genome, Combination):

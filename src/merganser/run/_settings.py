@@ -9,6 +9,7 @@ search: {method: natural-niches, population: 20, alpha: 1.0}
 splits: {preset: default}
 budget: {evaluations: 20000}
 seed: 0
+workers: 2               # processes that score children; `time_limit: 600` stops one that hangs
 ```
 
 Unknown keys are refused with the nearest right one. These classes are also the Python form of the same thing.
@@ -173,6 +174,9 @@ class EvolveSettings:
         splits: How samples are divided.
         budget: When to stop.
         seed: Seed of everything random.
+        workers: Children scored at the same time, each in a process of its own. Child k sees the scores of those up
+            to k - workers, so the number is part of what decides the result; the order of arrival is not.
+        time_limit: Seconds that scoring a child on a block of samples may take; a child that takes longer has failed.
     """
 
     version: Literal[1] = 1
@@ -184,6 +188,8 @@ class EvolveSettings:
     splits: SplitSettings = SplitSettings()
     budget: Budget = Budget(evaluations=20_000)
     seed: int = 0
+    workers: Annotated[int, Field(ge=1)] = 1
+    time_limit: Annotated[float, Field(gt=0)] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain form of all settings."""
