@@ -209,6 +209,11 @@ class CmaEs:
         return self.engine.N
 
     @property
+    def generations(self) -> int:
+        """Number of generations that were scored."""
+        return self.engine.countiter
+
+    @property
     def diagonal(self) -> bool:
         """Whether the covariance is diagonal only."""
         return bool(self.engine.opts["CMA_diagonal"])

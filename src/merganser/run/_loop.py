@@ -135,7 +135,7 @@ class Evolution:
     def _full_row(self, task: Task, genome: Genome) -> Row:
         ids = np.arange(len(task.samples))
         try:
-            self.plan.model.write(self.plan.space.flat(genome))
+            self.plan.bring_to_life(genome)
             return Row(_checked_scores(task, self.plan.model, ids))
         except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
             return Row(np.zeros(len(ids)), failed=_reason(error))
@@ -148,7 +148,7 @@ class Evolution:
         if known is not None and known.complete:
             return known, 0
         try:
-            self.plan.model.write(self.plan.space.flat(proposal.genome))
+            self.plan.bring_to_life(proposal.genome)
             return self._visit(search.screen(proposal), known)
         except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
             return Row(np.zeros(len(self._ids)), failed=_reason(error)), 0
