@@ -13,10 +13,12 @@ import pytest
 from merganser import RunError
 from merganser.run import RunDirectory, evolve, export, resume, summarise
 
+BY_RULE = {"method": "linear", "genes": {"weight": [-0.5, 1.5]}, "groups": "layer"}
+
 RUN = """
 import sys
 from merganser.run import evolve
-evolve({models!r}, {task!r}, search={search!r}, budget={budget}, seed=3, run=sys.argv[1])
+evolve({models!r}, {task!r}, search={search!r}, genome={genome!r}, budget={budget}, seed=3, run=sys.argv[1])
 """
 
 
@@ -44,17 +46,18 @@ def kill_at_random_instants(script, run, kills, rng):
 
 
 @pytest.mark.parametrize(
-    ("models", "search", "budget", "kills"),
+    ("models", "search", "genome", "budget", "kills"),
     [
-        ("scratch", {"method": "natural-niches"}, 12_000, 10),
-        ("specialists", {"method": "natural-niches", "warmup": 20}, 4_000, 6),
-        ("specialists", {"method": "cma-es"}, 1_500, 3),
+        ("scratch", {"method": "natural-niches"}, {}, 12_000, 10),
+        ("specialists", {"method": "natural-niches", "warmup": 20}, {}, 4_000, 6),
+        ("specialists", {"method": "cma-es"}, {}, 1_500, 3),
+        ("specialists", {"method": "cma-es"}, BY_RULE, 150, 2),
     ],
 )
 def test_a_killed_and_resumed_run_ends_as_an_undisturbed_one(
-    tmp_path, small_npz, contents, models, search, budget, kills
+    tmp_path, small_npz, contents, models, search, genome, budget, kills
 ):
-    script = RUN.format(models=models, task=str(small_npz), search=search, budget=budget)
+    script = RUN.format(models=models, task=str(small_npz), search=search, genome=genome, budget=budget)
     undisturbed = tmp_path / "undisturbed"
     subprocess.run([sys.executable, "-c", script, str(undisturbed)], check=True)
     killed = kill_at_random_instants(script, tmp_path / "killed", kills, random.Random(os.urandom(8)))
@@ -63,9 +66,14 @@ def test_a_killed_and_resumed_run_ends_as_an_undisturbed_one(
         assert ours == theirs
 
 
-@pytest.mark.parametrize("method", ["ga", "map-elites", "random", "brute-force", "cma-es"])
+SEARCHES = [(method, {}) for method in ("ga", "map-elites", "random", "brute-force", "cma-es")]
+SEARCHES += [(method, BY_RULE) for method in ("random", "cma-es")]
+SEARCHES += [("brute-force", {**BY_RULE, "shared": ["weight"]})]
+
+
+@pytest.mark.parametrize(("method", "genome"), SEARCHES)
 def test_every_search_resumed_from_its_journal_ends_as_an_undisturbed_one(
-    tmp_path, small_npz, contents, method
+    tmp_path, small_npz, contents, method, genome
 ):
     class Stop(Exception):
         pass
@@ -75,14 +83,23 @@ def test_every_search_resumed_from_its_journal_ends_as_an_undisturbed_one(
         raise Stop
 
     search = {"method": method, "steps": 90, "population": 5}
-    whole = evolve("specialists", str(small_npz), search=search, budget=80, run=tmp_path / "whole")
+    whole = evolve(
+        "specialists", str(small_npz), search=search, genome=genome, budget=80, run=tmp_path / "whole"
+    )
     import merganser.run._loop as loop
 
     original = loop.Evolution.step
     try:
         loop.Evolution.step = lambda self: interrupt(self) if self.evaluations == 37 else original(self)
         with pytest.raises(Stop):
-            evolve("specialists", str(small_npz), search=search, budget=80, run=tmp_path / "broken")
+            evolve(
+                "specialists",
+                str(small_npz),
+                search=search,
+                genome=genome,
+                budget=80,
+                run=tmp_path / "broken",
+            )
     finally:
         loop.Evolution.step = original
     again = resume(tmp_path / "broken")

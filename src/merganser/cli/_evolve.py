@@ -219,6 +219,8 @@ def conclude(outcome: Outcome, *, out: Path | None, report: bool, as_json: bool)
     page = write_report(outcome.run) if report else None
     words.print(_table(outcome))
     words.print(_saved(outcome), soft_wrap=True)
+    for warning in outcome.warnings:
+        words.print(f"warning: {warning}", soft_wrap=True)
     if page is not None:
         words.print(f"report  {page}", soft_wrap=True)
     if out is not None and outcome.finished:
@@ -255,7 +257,7 @@ def _table(outcome: Outcome) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("", "search", "validation", "test (95 %)"):
         table.add_column(column, justify="left" if not column else "right")
-    for scores in (outcome.winner, *outcome.parents):
+    for scores in (outcome.winner, outcome.untuned, *outcome.parents):
         if scores is not None:
             style = "bold" if scores is outcome.winner else ""
             cells = (percent(scores.search), percent(scores.validation), with_interval(scores.test))

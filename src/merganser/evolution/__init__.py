@@ -5,9 +5,12 @@
 | [`Niches`][], [`niche_fitness`][], [`attraction`][], [`coverage`][], [`entropy`][] | how a population competes |
 | [`Archive`][], [`ArchiveMember`][] | a population and what follows from its scores |
 | [`CombinationSpace`][], [`DenseSpace`][], [`DenseGenome`][], [`Cross`][], [`Space`][], [`Genome`][] | what evolves |
+| [`RecipeSpace`][], [`RecipeGenome`][], [`Genes`][], [`Gene`][], [`Domain`][], [`Seeded`][] | merges by rule |
+| [`Grouping`][] | groups of tensors that have genes of their own |
 | [`Search`][], [`Proposal`][], [`Row`][], [`Screening`][], [`Member`][] | what a search is |
 | [`NaturalNiches`][], [`Variation`][] | M2N2, its ablations, and the genetic algorithm (α = 0, no attraction) |
 | [`MapElites`][], [`CmaEs`][], [`RandomSearch`][], [`BruteForce`][] | the paper's baselines |
+| [`Grid`][] | all values of one gene or two |
 | [`DenseVectors`][], [`LayerWeights`][], [`VectorSpace`][] | what CMA-ES searches |
 """
 
@@ -21,21 +24,26 @@ from merganser.evolution._cma_es import (
     VectorSpace,
     uses_diagonal,
 )
+from merganser.evolution._genes import Domain, Gene
 from merganser.evolution._genomes import (
     CombinationSpace,
     Cross,
     DenseGenome,
     DenseSpace,
     Genome,
+    Seeded,
     Space,
     angle_between,
     dense_genome,
     random_start,
 )
+from merganser.evolution._grid import Grid
+from merganser.evolution._groups import Grouping
 from merganser.evolution._map_elites import MapElites
 from merganser.evolution._natural_niches import NaturalNiches, Variation
 from merganser.evolution._niches import Niches, attraction, coverage, entropy, niche_fitness
 from merganser.evolution._random import keyed_generator
+from merganser.evolution._recipes import Genes, RecipeGenome, RecipeSpace
 from merganser.evolution._rejection import NicheScreening
 from merganser.evolution._sampling import BruteForce, RandomSearch
 from merganser.evolution._search import Member, Proposal, Row, Screening, Search
@@ -52,7 +60,12 @@ __all__ = [
     "DenseGenome",
     "DenseSpace",
     "DenseVectors",
+    "Domain",
+    "Gene",
+    "Genes",
     "Genome",
+    "Grid",
+    "Grouping",
     "LayerWeights",
     "MapElites",
     "Member",
@@ -61,9 +74,12 @@ __all__ = [
     "Niches",
     "Proposal",
     "RandomSearch",
+    "RecipeGenome",
+    "RecipeSpace",
     "Row",
     "Screening",
     "Search",
+    "Seeded",
     "Space",
     "Variation",
     "VectorSpace",

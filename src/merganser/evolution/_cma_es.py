@@ -5,6 +5,7 @@ r"""CMA-ES over a vector that decodes to a genome, with the library `cma` as its
 | [`DenseVectors`][] | all parameters of a small model | the model itself |
 | [`LayerWeights`][], two seeds | one weight $t_l \in [0, 1]$ per layer | SLERP of the seeds' layers at $t_l$ |
 | [`LayerWeights`][], K seeds | $w_{lk} \in [0, 1]$ per layer and seed | $\sum_k w_{lk} \theta^{(k)}$, not normalised |
+| [`RecipeSpace`][] | one coordinate in [0, 1] per gene | a merge by rule |
 
 The covariance is full up to [`FULL_COVARIANCE_LIMIT`][] dimensions and diagonal (separable) above: a full
 matrix over the 19,210 weights of the digits network alone takes 3 GB and an hour per decomposition.
@@ -30,7 +31,7 @@ from jaxtyping import Float
 
 from merganser.evolution._archive import ArchiveMember
 from merganser.evolution._best import Best, weighted_mean
-from merganser.evolution._genomes import CombinationSpace, DenseSpace, Space, dense_genome
+from merganser.evolution._genomes import CombinationSpace, DenseSpace, Seeded, dense_genome
 from merganser.evolution._random import keyed_generator
 from merganser.evolution._search import Proposal, Row
 from merganser.merging import Combination, slerp_weights
@@ -61,8 +62,8 @@ class VectorSpace(Protocol):
         ...
 
     @property
-    def space(self) -> Space:
-        """The space the decoded genomes live in."""
+    def space(self) -> Seeded:
+        """Knows the seeds; where the decoded genomes live."""
         ...
 
     def decode(self, vector: Float[np.ndarray, " dimensions"]) -> Any:
@@ -137,6 +138,7 @@ class CmaEs:
         handed: How many of them were handed out.
         losses: Losses of those that were scored, in order.
         converged: Whether the strategy's own stopping criteria held after the last generation.
+        plateaus: Generations so far whose candidates all scored the same.
     """
 
     vectors: VectorSpace
@@ -149,6 +151,7 @@ class CmaEs:
     handed: int = 0
     losses: tuple[float, ...] = ()
     converged: bool = False
+    plateaus: int = 0
 
     @classmethod
     def start(
@@ -176,8 +179,8 @@ class CmaEs:
         dimensions = len(vectors.start)
         if dimensions < 2:
             raise ValueError(
-                f"CMA-ES needs at least 2 dimensions, but there is {dimensions}: the seeds have one layer. "
-                "Use the brute-force search, which walks that one weight."
+                f"CMA-ES needs at least 2 dimensions, but there is {dimensions}. "
+                "Use the brute-force search, which tries all values of one."
             )
         if population is not None and population < 2:
             raise ValueError(
@@ -190,6 +193,7 @@ class CmaEs:
             "seed": np.nan,  # neither seed nor read numpy's global generator
             "randn": lambda *shape: normals[0].standard_normal(shape),
             "tolflatfitness": np.inf,  # scores of 0 and 1 tie easily; small steps end the search, not ties
+            "tolfun": 0.0,  # else one generation whose candidates all score the same would end it
             "CMA_diagonal": uses_diagonal(dimensions, covariance),
         }
         if population is not None:
@@ -203,6 +207,11 @@ class CmaEs:
     def dimensions(self) -> int:
         """Length of the vectors that are searched."""
         return self.engine.N
+
+    @property
+    def generations(self) -> int:
+        """Number of generations that were scored."""
+        return self.engine.countiter
 
     @property
     def diagonal(self) -> bool:
@@ -247,7 +256,10 @@ class CmaEs:
         if losses and len(losses) == len(self.generation):
             self.engine.tell(list(self.generation), losses)
             stop = bool(self.engine.stop())  # asked once a generation: the engine counts how often it is
-            return replace(self, best=best, generation=(), handed=0, losses=(), converged=stop)
+            plateaus = self.plateaus + (min(losses) == max(losses))
+            return replace(
+                self, best=best, generation=(), handed=0, losses=(), converged=stop, plateaus=plateaus
+            )
         return replace(self, best=best, losses=tuple(losses))
 
     def screen(self, proposal: Proposal) -> None:

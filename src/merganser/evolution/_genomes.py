@@ -63,17 +63,12 @@ class Cross:
 
 
 @runtime_checkable
-class Space(Protocol):
-    """Where genomes live."""
-
-    @property
-    def size(self) -> int:
-        """Number of positions P that a split point may fall on."""
-        ...
+class Seeded(Protocol):
+    """Genomes that a run starts from, and that vectors decode to."""
 
     @property
     def seeds(self) -> Sequence[Any]:
-        """The genomes a run starts from."""
+        """The genomes a run starts from, the parents first."""
         ...
 
     @property
@@ -81,12 +76,22 @@ class Space(Protocol):
         """Whether children carry noise of their own, so that no two are ever equal."""
         ...
 
-    def child(self, first: Any, second: Any | None, cross: Cross) -> Any:
-        """The child of one or two genomes."""
-        ...
-
     def keep(self, genome: Any) -> None:
         """Told that a genome has joined an archive, and will be a parent."""
+        ...
+
+
+@runtime_checkable
+class Space(Seeded, Protocol):
+    """Where genomes are crossed."""
+
+    @property
+    def size(self) -> int:
+        """Number of positions P that a split point may fall on."""
+        ...
+
+    def child(self, first: Any, second: Any | None, cross: Cross) -> Any:
+        """The child of one or two genomes."""
         ...
 
     def flat(self, genome: Any) -> Float[np.ndarray, " positions"]:

@@ -2,7 +2,7 @@
 
 | search | candidate |
 | --- | --- |
-| [`RandomSearch`][] | two different seeds, random weight and split point; from scratch a random vector |
+| [`RandomSearch`][] | two seeds, random weight and split point; or a random vector; or a recipe's random genes |
 | [`BruteForce`][] | plain SLERP of two seeds, the weight on an even grid over [0, 1] |
 """
 
@@ -16,8 +16,9 @@ from jaxtyping import Float
 
 from merganser.evolution._archive import ArchiveMember
 from merganser.evolution._best import Best
-from merganser.evolution._genomes import Cross, DenseSpace, Space, dense_genome, random_start
-from merganser.evolution._random import KeyedUniforms, two_of
+from merganser.evolution._genomes import Cross, DenseSpace, Seeded, Space, dense_genome, random_start
+from merganser.evolution._random import KeyedUniforms, keyed_generator, two_of
+from merganser.evolution._recipes import RecipeSpace
 from merganser.evolution._search import Proposal, Row
 
 
@@ -33,7 +34,7 @@ class RandomSearch:
         asked: Number of children handed out.
     """
 
-    space: Space
+    space: Space | RecipeSpace
     seed: int
     uniforms: KeyedUniforms
     best: Best
@@ -41,7 +42,12 @@ class RandomSearch:
 
     @classmethod
     def start(
-        cls, space: Space, weights: Float[np.ndarray, " samples"], *, seed: int, population: int = 20
+        cls,
+        space: Space | RecipeSpace,
+        weights: Float[np.ndarray, " samples"],
+        *,
+        seed: int,
+        population: int = 20,
     ) -> RandomSearch:
         """A search that has not asked yet; it keeps the best `population` candidates."""
         return cls(space, seed, KeyedUniforms(seed, "random"), Best(population, weights))
@@ -63,7 +69,7 @@ class RandomSearch:
 
     def tell(self, proposals: Sequence[Proposal], rows: Sequence[Row]) -> RandomSearch:
         """Remember the best."""
-        return replace(self, best=_with_all(self.best, self.space, proposals, rows))
+        return replace(self, best=best_with(self.best, self.space, proposals, rows))
 
     def screen(self, proposal: Proposal) -> None:
         """No early rejection: every candidate is scored in full."""
@@ -75,6 +81,9 @@ class RandomSearch:
         if isinstance(self.space, DenseSpace):
             vector = random_start(self.seed, index, self.space.size)
             return Proposal(index, dense_genome(vector), "sample")
+        if isinstance(self.space, RecipeSpace):
+            genes = keyed_generator(self.seed, "random genes", index).random(len(self.space.genes))
+            return Proposal(index, self.space.decode(genes), "sample")
         u = self.uniforms(index).tolist()
         first, second = two_of(len(seeds), u[0], u[1])
         cross = Cross(u[3], int(u[2] * self.space.size))
@@ -133,7 +142,7 @@ class BruteForce:
 
     def tell(self, proposals: Sequence[Proposal], rows: Sequence[Row]) -> BruteForce:
         """Remember the best."""
-        return replace(self, best=_with_all(self.best, self.space, proposals, rows))
+        return replace(self, best=best_with(self.best, self.space, proposals, rows))
 
     def screen(self, proposal: Proposal) -> None:
         """No early rejection: every candidate is scored in full."""
@@ -149,7 +158,8 @@ class BruteForce:
         return Proposal(index, self.space.child(first, second, cross), "sample", (0, 1), cross)
 
 
-def _with_all(best: Best, space: Space, proposals: Sequence[Proposal], rows: Sequence[Row]) -> Best:
+def best_with(best: Best, space: Seeded, proposals: Sequence[Proposal], rows: Sequence[Row]) -> Best:
+    """The best candidates after these were scored."""
     for proposal, row in zip(proposals, rows, strict=True):
         joined = best.insert(ArchiveMember(proposal.index, proposal.genome, row.scores))
         if joined is not best:

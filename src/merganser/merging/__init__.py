@@ -7,6 +7,7 @@
 | [`crossover`][], [`slerp_weights`][], [`linear_weights`][] | two parents, one child |
 | [`combine_flat`][], [`plan_combination`][], [`checkpoint_of`][] | from a combination to weights |
 | [`METHODS`][], [`method_named`][], [`parameters_of`][], [`Parameter`][], [`bind`][] | merging by rule |
+| [`unknown_parameter`][] | what to say of a parameter that a method does not have |
 | [`MergeMethod`][], [`Part`][], [`Scan`][] | what a rule is |
 | [`Blueprint`][], [`Module`][], [`Slice`][], [`Source`][] | a merge with structure: slices, gradients, filters |
 | [`Setting`][], [`Case`][], [`Settings`][], [`Dialect`][], [`Formulas`][] | its parameters, names and formulas |
@@ -54,7 +55,16 @@ from merganser.merging._write import (
     write_companions,
     write_merge,
 )
-from merganser.merging.methods import METHODS, MergeMethod, Parameter, Part, Scan, bind, parameters_of
+from merganser.merging.methods import (
+    METHODS,
+    MergeMethod,
+    Parameter,
+    Part,
+    Scan,
+    bind,
+    parameters_of,
+    unknown_parameter,
+)
 
 __all__ = [
     "FAR",
@@ -124,6 +134,7 @@ __all__ = [
     "references",
     "slerp_weights",
     "sources_of",
+    "unknown_parameter",
     "verify",
     "vocabulary_rules",
     "write_companions",

@@ -283,6 +283,11 @@ def _no_shares(info: RunInfo) -> str:
             "of them, so no "
             "position belongs to a seed. Combinations of given models have such shares."
         )
+    if info.settings.genome.is_recipe:
+        return (
+            f"The winner is a merge by `{info.settings.genome.method}`, which combines all models at every "
+            "position: its recipe says with which parameters."
+        )
     if not info.finished:
         return "The winner's recipe is written when the run is finished."
     return "The winner's recipe is no longer in the run directory, so its shares cannot be shown."

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from merganser.merging import Combination, read_combination
+from merganser.merging import Combination, read_recipe
 from merganser.report._run_info import RunInfo
 from merganser.run import RunDirectory
 
@@ -49,7 +49,7 @@ class ShareInfo:
 
 
 def share_info(info: RunInfo) -> ShareInfo | None:
-    """Shares in the winner; None for dense runs, and until the winner's recipe is written.
+    """Shares in the winner; None for dense runs and merges by rule, and until the winner's recipe is written.
 
     Raises:
         ConfigError: If the winner's recipe cannot be read.
@@ -59,7 +59,9 @@ def share_info(info: RunInfo) -> ShareInfo | None:
     path = RunDirectory(info.path).recipe_path(info.winner.digest)
     if not path.is_file():
         return None
-    recipe = read_combination(path)
+    recipe = read_recipe(path)
+    if not isinstance(recipe, Combination):
+        return None
     most = max(MOST_VALUES // len(recipe.seeds), 1)
     averaged = recipe.segments > most
     edges = np.linspace(0, recipe.size, most + 1).round() if averaged else recipe.breaks.astype(float)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from merganser.merging import method_named
 from merganser.run._directory import RunDirectory
 
 SEARCHES: Mapping[str, tuple[str, ...]] = {
@@ -17,6 +18,7 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
 }
 """Sources of each search, by its name."""
 
+_EVOLVED_RECIPES = "2403.13187"
 _SLERP = "https://dl.acm.org/doi/10.1145/325334.325242"
 
 
@@ -27,5 +29,9 @@ def sources_of_run(run: str | Path) -> tuple[str, ...]:
         RunError: If there is no run.
     """
     settings = RunDirectory(Path(run)).settings()
-    by_slerp = settings.genome.rule == "slerp"
-    return (*SEARCHES[settings.search.method], *([_SLERP] if by_slerp else []))
+    genome = settings.genome
+    if genome.is_recipe:
+        rule = [_EVOLVED_RECIPES, method_named(str(genome.method)).rule.paper]
+    else:
+        rule = [_SLERP] if genome.rule == "slerp" else []
+    return tuple(dict.fromkeys([*SEARCHES[settings.search.method], *rule]))

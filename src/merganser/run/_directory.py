@@ -88,8 +88,9 @@ class RunDirectory:
                 "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                 "settings": plan.settings.to_json(),
                 "parents": parents,
+                "base": None if plan.base is None else _kept(plan.base, RunDirectory(folder)),
                 "dropped": plan.splits.dropped,
-                "size": plan.space.size,
+                "size": plan.size,
                 "layers": _layer_starts(plan),
             }
             Journal.create(folder / "run.db", meta, plan.tasks)
@@ -104,8 +105,9 @@ class RunDirectory:
             meta = journal.meta()
             known = {task.digest for task in journal.tasks()}
         parents = [self.parent(entry) for entry in meta["parents"]]
+        base = self.parent(meta["base"]) if meta.get("base") else None
         try:
-            plan = make_plan(settings, parents=parents, splits=splits, module=module)
+            plan = make_plan(settings, parents=parents, base=base, splits=splits, module=module)
         except ConfigError as error:
             raise RunError(
                 f"{self.path} was started from Python with objects of its own ({error}). Resume it there: "

@@ -17,7 +17,9 @@ from threadpoolctl import threadpool_limits
 
 from merganser._errors import ConfigError, RunError, TaskError
 from merganser.evaluation import Splits, Task
+from merganser.evolution import RecipeSpace
 from merganser.run._directory import RunDirectory
+from merganser.run._inspect import export
 from merganser.run._loop import Evolution
 from merganser.run._outcome import Outcome, conclude, interrupted
 from merganser.run._plan import Parent, Plan, make_plan, open_parents
@@ -188,7 +190,10 @@ def _drive(
         if watch is not None:
             watch(evolution)
     if out is not None and outcome.checkpoint is not None:
-        save(outcome.checkpoint, out)
+        if isinstance(plan.space, RecipeSpace):
+            export(directory.path, out)
+        else:
+            save(outcome.checkpoint, out)
     return outcome
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from merganser._errors import MerganserError, RunError
 from merganser.evaluation import Interval, difference_interval
-from merganser.merging import materialise, read_combination
+from merganser.merging import Combination, materialise, read_recipe
 from merganser.run._directory import RunDirectory
 from merganser.weights import Checkpoint, open_checkpoint, save
 
@@ -157,8 +157,10 @@ def export(run: str | Path, out: str | Path, *, recipe: str | None = None) -> Ch
     config = meta["parents"][0]["config"]
     if not recipe_path.is_file():
         return save(open_checkpoint(directory.tensors_path(digest)), out, config=config)
-    seeds = [directory.parent(entry).checkpoint for entry in meta["parents"]]
-    return materialise(read_combination(recipe_path), seeds, out=out)
+    found, entries = read_recipe(recipe_path), meta["parents"]
+    if not isinstance(found, Combination) and meta["base"] is not None:
+        entries = [meta["base"], *entries]
+    return materialise(found, [directory.parent(entry).checkpoint for entry in entries], out=out)
 
 
 def _member(directory: RunDirectory, beginning: str) -> str:

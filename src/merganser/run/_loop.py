@@ -190,12 +190,12 @@ class Evolution:
         """Ask for children until as many are pending as the runner scores at a time.
 
         So child k sees what was told of the children up to k - width, in the order of their indices, whichever is
-        scored first. All parents are told before the first child is asked for.
+        scored first. All seeds are told before the first child is asked for.
         """
         limit = self.plan.settings.budget.evaluations
         while len(self._pending) < self.runner.width:
             index = self.evaluations + len(self._pending)
-            is_early = self.evaluations < len(self.plan.parents) <= index
+            is_early = self.evaluations < len(self.plan.space.seeds) <= index
             if is_early or (limit is not None and index >= limit) or self.search.exhausted:
                 return
             asked, proposals = self.search.ask(1)

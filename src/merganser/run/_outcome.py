@@ -9,11 +9,20 @@ from typing import Any
 import numpy as np
 
 from merganser.evaluation import Interval, ScoreMatrix
-from merganser.evolution import Member, coverage, entropy, weighted_mean, weighted_means
-from merganser.merging import Combination, write_recipe
+from merganser.evolution import (
+    CmaEs,
+    Member,
+    RecipeGenome,
+    RecipeSpace,
+    coverage,
+    entropy,
+    weighted_mean,
+    weighted_means,
+)
+from merganser.merging import Combination, Ingredient, MergeRecipe, write_recipe
 from merganser.run._directory import RunDirectory
 from merganser.run._loop import Evolution
-from merganser.weights import Checkpoint, save
+from merganser.weights import Checkpoint, fingerprint, save
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ class Outcome:
         finished: Whether the budget was spent; False if the user stopped the run.
         winner: The winner's scores.
         parents: The parents' scores.
+        untuned: Of merges by rule: the scores of the merge with the method's defaults; else None.
         gain: Winner minus the best parent (chosen as the winner is) on the test samples.
         coverage: Share of search samples that some member solves.
         entropy: Mean disagreement of the members, bits.
@@ -72,12 +82,14 @@ class Outcome:
         failures: Candidates that failed.
         seconds: Time spent, over all sittings.
         checkpoint: The winner's weights; None if the run was stopped.
+        warnings: What casts doubt on the result.
     """
 
     run: Path
     finished: bool
     winner: ModelScores | None
     parents: tuple[ModelScores, ...]
+    untuned: ModelScores | None
     gain: Interval | None
     coverage: float
     entropy: float
@@ -87,6 +99,7 @@ class Outcome:
     failures: int
     seconds: float
     checkpoint: Checkpoint | None = field(default=None, repr=False)
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One flat object: the winner's figures at the top, the parents' beside them."""
@@ -100,6 +113,7 @@ class Outcome:
             "test": None if winner is None else winner["test"],
             "gain": None if self.gain is None else self.gain._asdict(),
             "parents": [p.to_json() for p in self.parents],
+            "untuned": None if self.untuned is None else self.untuned.to_json(),
             "coverage": self.coverage,
             "entropy": self.entropy,
             "evaluations": self.evaluations,
@@ -107,6 +121,7 @@ class Outcome:
             "samples_measured": self.samples_measured,
             "failures": self.failures,
             "seconds": self.seconds,
+            "warnings": list(self.warnings),
         }
 
 
@@ -134,8 +149,12 @@ def interrupted(evolution: Evolution, directory: RunDirectory) -> Outcome:
 
 
 def _choose(evolution: Evolution) -> Member:
-    """The member with the best validation score; search score decides between equals, then age."""
+    """The member with the best validation score; search score decides between equals, then age.
+
+    Where merges by rule are searched it is one of them: the models themselves are there for comparison.
+    """
     members = evolution.search.members
+    members = [m for m in members if isinstance(m.genome, RecipeGenome)] or members
     means = weighted_means(np.stack([m.scores for m in members]), evolution.plan.weights)
     if evolution.plan.splits.validation is None:
         held_out = [0.0] * len(members)
@@ -147,14 +166,25 @@ def _choose(evolution: Evolution) -> Member:
 
 def _write_member(evolution: Evolution, directory: RunDirectory, member: Member) -> None:
     genome = member.genome
-    if isinstance(genome, Combination):
+    if isinstance(genome, Combination | RecipeGenome):
         path = directory.recipe_path(genome.digest)
         if not path.exists():
-            write_recipe(genome, path)
+            write_recipe(genome if isinstance(genome, Combination) else _recipe(evolution, genome), path)
     else:
         path = directory.tensors_path(genome.digest)
         if not path.exists():
             save(evolution.plan.checkpoint(genome), path)
+
+
+def _recipe(evolution: Evolution, genome: RecipeGenome) -> MergeRecipe:
+    """The recipe of a merge by rule; models are named as the run noted them when it began."""
+    meta = evolution.journal.meta()
+    entries = [*([] if meta["base"] is None else [meta["base"]]), *meta["parents"]]
+    ingredients = (
+        Ingredient(entry["path"], fingerprint(model), model.digest)
+        for entry, model in zip(entries, evolution.plan.ingredients, strict=True)
+    )
+    return MergeRecipe(genome.blueprint, tuple(ingredients))
 
 
 def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | None) -> Outcome:
@@ -163,14 +193,19 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
     matrix: dict[str, np.ndarray] = {}
     parents = tuple(
         _scores_of(evolution, parent.name, genome, matrix, tested=winner is not None)
-        for parent, genome in zip(plan.parents, plan.space.seeds, strict=True)
+        for parent, genome in zip(plan.parents, plan.space.seeds, strict=False)
     )
+    plain = plan.space.untuned if isinstance(plan.space, RecipeSpace) else None
+    untuned = None
+    if plain is not None:
+        untuned = _scores_of(evolution, "untuned", plain, matrix, tested=winner is not None)
     won = None if winner is None else _scores_of(evolution, "winner", winner.genome, matrix, tested=True)
     return Outcome(
         run=directory.path,
         finished=winner is not None,
         winner=won,
         parents=parents,
+        untuned=untuned,
         gain=_gain(evolution, parents, won, matrix),
         coverage=coverage(scores),
         entropy=entropy(scores),
@@ -180,6 +215,17 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         failures=evolution.failures,
         seconds=evolution.seconds,
         checkpoint=None if winner is None else plan.checkpoint(winner.genome),
+        warnings=_warnings(evolution),
+    )
+
+
+def _warnings(evolution: Evolution) -> tuple[str, ...]:
+    search = evolution.search
+    if not isinstance(search, CmaEs) or not search.plateaus:
+        return ()
+    return (
+        f"In {search.plateaus} of {search.generations} generations all candidates scored the same, so the search "
+        "learnt nothing from them. Give the task more samples, or one with finer scores than right and wrong.",
     )
 
 

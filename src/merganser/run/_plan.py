@@ -30,6 +30,7 @@ from merganser.evolution import (
     BruteForce,
     CmaEs,
     CombinationSpace,
+    DenseGenome,
     DenseSpace,
     DenseVectors,
     LayerWeights,
@@ -37,13 +38,24 @@ from merganser.evolution import (
     NaturalNiches,
     Niches,
     RandomSearch,
+    RecipeGenome,
+    RecipeSpace,
     Search,
     Space,
     Variation,
     VectorSpace,
     random_start,
 )
-from merganser.merging import Combination, checkpoint_of, materialise
+from merganser.merging import (
+    Combination,
+    Engine,
+    MergePlan,
+    checkpoint_of,
+    default_workers,
+    merged_config,
+    plan_blueprint,
+    plan_combination,
+)
 from merganser.models import (
     LiveModel,
     Perceptron,
@@ -52,11 +64,15 @@ from merganser.models import (
     perceptron_tensors,
     train_perceptron,
 )
+from merganser.run._recipe_genome import POPULATION, recipe_search, recipe_space, refuse_recipe_keys
 from merganser.run._settings import EvolveSettings
-from merganser.weights import Checkpoint, check_aligned, flat_read, open_checkpoint
+from merganser.weights import Checkpoint, Execution, check_aligned, flat_read, open_checkpoint
 
 if TYPE_CHECKING:
     from torch import nn
+
+_SMALL = 1 << 20
+"""Parameters up to which starting threads costs more than they save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +100,28 @@ class Plan:
         space: The space their descendants live in.
         model: The live model that children are written into.
         search: The search, before its first child.
+        base: The model that the parents were tuned from, if the genome names one.
     """
 
     settings: EvolveSettings
     splits: Splits
     weights: Float[np.ndarray, " samples"]
     parents: tuple[Parent, ...]
-    space: Space
+    space: Space | RecipeSpace
     model: LiveModel
     search: Search
+    base: Parent | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of parameters of each model."""
+        return self.parents[0].checkpoint.layout.size
+
+    @property
+    def ingredients(self) -> tuple[Checkpoint, ...]:
+        """The models as merges by rule number them: the base first, if there is one."""
+        base = () if self.base is None else (self.base.checkpoint,)
+        return (*base, *(parent.checkpoint for parent in self.parents))
 
     @property
     def tasks(self) -> list[Task]:
@@ -114,21 +143,43 @@ class Plan:
             )
         return tuple(notes)
 
-    def bring_to_life(self, genome: Any) -> None:
-        """Let the live model become a genome."""
-        self.model.write(self.space.flat(genome))
-
     def checkpoint(self, genome: Any) -> Checkpoint:
-        """A genome as named tensors, in the first parent's element types."""
-        if isinstance(genome, Combination):
-            return materialise(genome, [parent.checkpoint for parent in self.parents])
-        return checkpoint_of(self.space.flat(genome), self.parents[0].checkpoint)
+        """A genome as named tensors; the element types are the first parent's, of a merge by rule its donor's."""
+        if isinstance(genome, DenseGenome):
+            return checkpoint_of(genome.vector, self.parents[0].checkpoint)
+        plan = self.merge_plan(genome)
+        workers = 1 if self.size < _SMALL else default_workers()
+        return Engine(plan, Execution(workers)).in_memory(merged_config(plan))
+
+    def merge_plan(self, genome: Combination | RecipeGenome) -> MergePlan:
+        """How a genome that is a recipe is made of the models."""
+        if isinstance(genome, RecipeGenome):
+            return plan_blueprint(genome.blueprint, self.ingredients)
+        return plan_combination(genome, [parent.checkpoint for parent in self.parents])
+
+    def bring_to_life(self, genome: Any) -> None:
+        """Make the live model this candidate: the one place where genomes become models that can be scored.
+
+        A model that knows how to `become` what a merge plan makes is given the plan; others the flat parameters.
+
+        Raises:
+            CheckpointError: If a model is damaged.
+            ValueError: If the method cannot work with what it found.
+        """
+        become = getattr(self.model, "become", None)
+        if become is not None and not isinstance(genome, DenseGenome):
+            become(self.merge_plan(genome))
+        elif isinstance(self.space, RecipeSpace):
+            self.model.write(flat_read(self.checkpoint(genome), dtype=np.float32))
+        else:
+            self.model.write(self.space.flat(genome))
 
 
 def make_plan(
     settings: EvolveSettings,
     *,
     parents: Sequence[Parent] | None = None,
+    base: Parent | None = None,
     splits: Splits | None = None,
     module: nn.Module | None = None,
 ) -> Plan:
@@ -137,6 +188,7 @@ def make_plan(
     Args:
         settings: What is asked for.
         parents: The seeds, where they are at hand already (given in Python, or kept by a run to resume).
+        base: The model they were tuned from, where it is at hand already.
         splits: The data, where they are at hand already.
         module: The network, for parents that are not plain layers.
 
@@ -161,9 +213,14 @@ def make_plan(
         raise ConfigError("`models` is empty. List checkpoints, or say `scratch` or `specialists`.")
     check_aligned([p.checkpoint for p in parents])
     model = _live(parents[0].checkpoint, splits, module)
-    space = _space(settings, parents)
+    if base is None and settings.genome.base is not None:
+        [base] = open_parents([settings.genome.base])
+    space = _space(settings, parents, base)
     search = _search(settings, space, splits.search, weights, parents[0].checkpoint)
-    return Plan(settings, splits, weights, tuple(parents), space, model, search)
+    plan = Plan(settings, splits, weights, tuple(parents), space, model, search, base)
+    if isinstance(space, RecipeSpace):
+        plan.merge_plan(space.decode(space.start))  # what does not fit together is said now
+    return plan
 
 
 def call_reference(reference: str) -> Any:
@@ -266,8 +323,11 @@ def _specialists(settings: EvolveSettings, splits: Splits) -> list[Parent]:
     return parents
 
 
-def _space(settings: EvolveSettings, parents: Sequence[Parent]) -> Space:
+def _space(settings: EvolveSettings, parents: Sequence[Parent], base: Parent | None) -> Space | RecipeSpace:
     genome, checkpoints = settings.genome, [p.checkpoint for p in parents]
+    if genome.is_recipe:
+        return recipe_space(settings, checkpoints, None if base is None else base.checkpoint)
+    refuse_recipe_keys(genome)
     values = np.stack([flat_read(c, dtype=np.float32) for c in checkpoints])
     from_scratch = settings.models == "scratch"
     if genome.kind == "dense" or (genome.kind == "auto" and from_scratch):
@@ -304,12 +364,15 @@ def _live(checkpoint: Checkpoint, splits: Splits, module: nn.Module | None) -> L
 
 def _search(
     settings: EvolveSettings,
-    space: Space,
+    space: Space | RecipeSpace,
     task: Task,
     weights: Float[np.ndarray, " samples"],
     donor: Checkpoint,
 ) -> Search:
     s, seed = settings.search, settings.seed
+    if isinstance(space, RecipeSpace):
+        return recipe_search(settings, space, weights)
+    population = s.population or POPULATION
     if s.method in ("natural-niches", "ga"):
         ga = s.method == "ga"
         variation = Variation(
@@ -317,15 +380,15 @@ def _search(
         )
         niches = Niches(0.0 if ga else s.alpha, s.epsilon, task.binary)
         return NaturalNiches.start(
-            space, weights, seed=seed, population=s.population, niches=niches, variation=variation
+            space, weights, seed=seed, population=population, niches=niches, variation=variation
         )
     makers: dict[str, Callable[[], Search]] = {
         "map-elites": lambda: MapElites.start(space, weights, seed=seed, groups=_parity(task), bins=s.bins),
         "cma-es": lambda: CmaEs.start(
-            _vectors(space, donor), weights, seed=seed, population=s.population, covariance=s.covariance
+            _vectors(space, donor), weights, seed=seed, population=population, covariance=s.covariance
         ),
-        "random": lambda: RandomSearch.start(space, weights, seed=seed, population=s.population),
-        "brute-force": lambda: BruteForce.start(space, weights, steps=s.steps, population=s.population),
+        "random": lambda: RandomSearch.start(space, weights, seed=seed, population=population),
+        "brute-force": lambda: BruteForce.start(space, weights, steps=s.steps, population=population),
     }
     return makers[s.method]()
 

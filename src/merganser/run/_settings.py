@@ -41,22 +41,41 @@ class GenomeSettings:
     """What evolves.
 
     Attributes:
-        kind: `combination` (exact lineage of given models), `dense` (the vector itself), or `auto`: dense from
-            scratch, combination otherwise.
+        kind: `combination` (exact lineage of given models), `dense` (the vector itself), `recipe` (a merge by rule), or
+            `auto`: dense from scratch, a recipe where a `method` is named, combination otherwise.
         rule: Interpolate on an arc (`slerp`) or a line (`linear`).
         angles: One angle between whole models (`whole`, the authors' code) or one on each side of a split
             (`sides`, the paper's equation 2).
         mutation: Standard deviation of the noise on every coordinate of a dense child.
         hidden: Widths of the hidden layers of a network from scratch.
         network: `module:function` that returns a torch module, for models that are not plain layers.
+        method: Of a recipe: the merge method.
+        base: Of a recipe: the model that the others were tuned from, where the method needs one.
+        genes: Of a recipe: parameters to search, with their bounds, or null for the usual ones.
+        shared: Of a recipe: those among them with one gene for all models, where the method takes one value for each.
+        groups: Of a recipe: which tensors have genes of their own: all the same (`whole`), those of each block, the
+            embeddings and the head (`layer`), attention, MLP, embeddings and head (`component`), or by parts of names,
+            `{attention: [to_k., to_q.], …}`, and the rest.
+        parameters: Of a recipe: other parameters of the method; a list has one value for each model.
     """
 
-    kind: Literal["auto", "combination", "dense"] = "auto"
+    kind: Literal["auto", "combination", "dense", "recipe"] = "auto"
     rule: Literal["slerp", "linear"] = "slerp"
     angles: Literal["whole", "sides"] = "whole"
     mutation: Annotated[float, Field(ge=0)] = 0.01
     hidden: tuple[Annotated[int, Field(gt=0)], ...] = (256,)
     network: str | None = None
+    method: str | None = None
+    base: str | None = None
+    genes: dict[str, tuple[float, float] | None] = Field(default_factory=dict)
+    shared: tuple[str, ...] = ()
+    groups: Literal["whole", "layer", "component"] | dict[str, tuple[str, ...]] = "whole"
+    parameters: dict[str, bool | int | float | str | tuple[float, ...]] = Field(default_factory=dict)
+
+    @property
+    def is_recipe(self) -> bool:
+        """Whether genomes are merges by rule."""
+        return self.kind == "recipe" or (self.kind == "auto" and self.method is not None)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -65,7 +84,8 @@ class SearchSettings:
 
     Attributes:
         method: `natural-niches` (M2N2), `ga`, `map-elites`, `cma-es`, `random` or `brute-force`.
-        population: Size of the archive, or of a generation.
+        population: Size of the archive, or of a generation; by default 20, and of `cma-es` over the genes of a recipe
+            4 + 3 ln n, as the library has it.
         alpha: How strongly crowding is punished; 0 in a GA.
         epsilon: Added to the crowding of each sample.
         attraction: Choose mates by what they add.
@@ -73,13 +93,13 @@ class SearchSettings:
         crossover: Two parents per child.
         early_rejection: Stop scoring a child once its fate is certain; the result is the same.
         warmup: Random seed-with-seed merges before the search proper.
-        steps: Weights on the grid of `brute-force`.
+        steps: Points on the grid of `brute-force`.
         bins: Cells per axis of `map-elites`.
         covariance: Of `cma-es`: `full`, `diagonal`, or by size.
     """
 
     method: Method = "natural-niches"
-    population: Annotated[int, Field(gt=0)] = 20
+    population: Annotated[int, Field(gt=0)] | None = None
     alpha: Annotated[float, Field(ge=0)] = 1.0
     epsilon: Annotated[float, Field(ge=0)] = 0.0
     attraction: bool = True
@@ -251,7 +271,9 @@ def _resolved(settings: EvolveSettings, folder: Path) -> EvolveSettings:
     models = settings.models if isinstance(settings.models, str) else tuple(map(resolve, settings.models))
     tasks = tuple(TaskSettings(resolve(t.task), t.weight) for t in settings.tasks)
     task = None if settings.task is None else resolve(settings.task)
-    return dataclasses.replace(settings, models=models, task=task, tasks=tasks)
+    base = None if settings.genome.base is None else resolve(settings.genome.base)
+    genome = dataclasses.replace(settings.genome, base=base)
+    return dataclasses.replace(settings, models=models, task=task, tasks=tasks, genome=genome)
 
 
 _SECTIONS: dict[str, type] = {

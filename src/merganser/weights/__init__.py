@@ -17,7 +17,7 @@ Reading:
     tied_to: The tensor that a name stands for in a checkpoint that does not hold it apart.
     is_derived: Whether a tensor follows from the configuration, so that newer files lack it.
     check_aligned, misfit: Make sure that flat positions, or one tensor, mean the same in several checkpoints.
-    flat_order, ORDER_VERSION: The order of tensors, from their names alone.
+    flat_order, group_layers, ORDER_VERSION: The order of tensors, and the layers they form, from their names alone.
     OPENERS, Opener: The forms that can be opened.
     TensorSource, Bytes, FileStamp: What a new format supplies.
     PartialSource, ComputingSource, Reader: What one supplies that decodes or computes its tensors.
@@ -53,7 +53,7 @@ from merganser.weights._fingerprint import fingerprint
 from merganser.weights._flat import check_aligned, flat_read, misfit
 from merganser.weights._layout import FlatLayout, Piece
 from merganser.weights._open import OPENERS, Opener, open_checkpoint
-from merganser.weights._order import ORDER_VERSION, Layer, flat_order
+from merganser.weights._order import ORDER_VERSION, Layer, flat_order, group_layers
 from merganser.weights._partial import PartialFolder
 from merganser.weights._reference import HubId, Reference, parse_reference
 from merganser.weights._save import (
@@ -118,6 +118,7 @@ __all__ = [
     "fingerprint",
     "flat_order",
     "flat_read",
+    "group_layers",
     "is_derived",
     "misfit",
     "open_checkpoint",
