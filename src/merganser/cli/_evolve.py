@@ -210,7 +210,7 @@ def evolve(
         top = {"models": model or start, "seed": seed, "workers": workers, "time_limit": time_limit}
         settings = _settings(target, options, top, budget)
         with Watch(quiet=quiet) as watch:
-            outcome = evolve_settings(settings, run=run, out=out, watch=watch)
+            outcome = evolve_settings(settings, run=run, out=out, progress=watch)
         conclude(outcome, out=out, report=report, as_json=json)
 
 
@@ -257,7 +257,7 @@ def _table(outcome: Outcome) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("", "search", "validation", "test (95 %)"):
         table.add_column(column, justify="left" if not column else "right")
-    for scores in (outcome.winner, outcome.untuned, *outcome.parents):
+    for scores in (outcome.winner, outcome.untuned, *outcome.baselines, *outcome.parents):
         if scores is not None:
             style = "bold" if scores is outcome.winner else ""
             cells = (percent(scores.search), percent(scores.validation), with_interval(scores.test))

@@ -75,7 +75,7 @@ def resume_command(
     """Go on with a run that was interrupted, or extend a finished one with a larger budget."""
     with clear_errors():
         with Watch(quiet=quiet) as watch:
-            outcome = resume(run, budget=budget, out=out, watch=watch)
+            outcome = resume(run, budget=budget, out=out, progress=watch)
         conclude(outcome, out=out, report=report, as_json=json)
 
 

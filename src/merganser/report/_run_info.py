@@ -21,6 +21,7 @@ from merganser.run import (
     Progress,
     RunDirectory,
     TaskRecord,
+    Watched,
     parse_settings,
 )
 
@@ -49,6 +50,8 @@ class RunInfo:
         digests: Digest of each parent's checkpoint.
         parents: What each parent scored.
         winner: What the winner scored; None while the run is not finished.
+        baselines: What merges by rule scored that the winner is compared with.
+        watched: Scores on the tasks that nothing was selected on.
         gain: Winner minus the best parent on the test samples; None without a test or a winner.
         leader: Index of the winner, or of the best member while there is none; None without members.
         members: Indices of the candidates that the search holds now.
@@ -71,6 +74,8 @@ class RunInfo:
     digests: tuple[str, ...]
     parents: tuple[ModelScores, ...]
     winner: ModelScores | None
+    baselines: tuple[ModelScores, ...]
+    watched: tuple[Watched, ...]
     gain: Interval | None
     leader: int | None
     members: tuple[int, ...]
@@ -155,6 +160,8 @@ def run_info(run: str | Path) -> RunInfo:
         digests=tuple(entry["digest"] for entry in meta["parents"]),
         parents=parents,
         winner=winner,
+        baselines=tuple(map(ModelScores.from_json, outcome.get("baselines", ()))),
+        watched=tuple(map(Watched.from_json, outcome.get("watched", ()))),
         gain=None if not outcome.get("gain") else Interval(**outcome["gain"]),
         leader=_leader(log.events, members, winner),
         members=members,

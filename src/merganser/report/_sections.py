@@ -17,7 +17,7 @@ from merganser.report._share_chart import share_chart
 from merganser.report._shares import ShareInfo
 from merganser.report._theme import MATRIX_COLOUR
 from merganser.report._wins import MOST_COLUMNS, WinInfo, bin_width
-from merganser.report._words import count, counted, percent, percent_interval
+from merganser.report._words import count, counted, percent, percent_interval, points
 
 _LABELLED_ROWS = 60
 _LISTED_LAYERS = 40
@@ -169,7 +169,7 @@ def share_section(info: RunInfo, shares: ShareInfo | None) -> Section:
 
 def test_section(info: RunInfo) -> Section:
     """Winner and parents on every split."""
-    models = [*([] if info.winner is None else [info.winner]), *info.parents]
+    models = [*([] if info.winner is None else [info.winner]), *info.baselines, *info.parents]
     rows = [[m.name, percent(m.search), percent(m.validation), percent_interval(m.test)] for m in models]
     scores = table(["model", "search", "validation", "test (95 % interval)"], rows)
     split = info.split("test")
@@ -183,7 +183,7 @@ def test_section(info: RunInfo) -> Section:
     words = (
         f"{counted(split.samples, 'sample')} that neither search nor choice of the winner has seen, "
         "scored once, for the "
-        "winner and every parent."
+        f"winner, every parent{' and the baselines' if info.baselines else ''}."
     )
     description = "Test scores with 95 % intervals: " + ", ".join(
         f"{m.name} {percent_interval(m.test)}" for m in models
@@ -193,6 +193,25 @@ def test_section(info: RunInfo) -> Section:
     return section(
         "test", title, element("p", words), _figure("test", caption), scores, charts={"test": spec}
     )
+
+
+def watch_section(info: RunInfo) -> Section | None:
+    """Tasks that nothing was selected on; None if there are none."""
+    if not info.watched:
+        return None
+    names = [parent.name for parent in info.parents]
+    rows = [
+        [
+            watched.task,
+            percent_interval(watched.winner),
+            *(percent_interval(watched.parents[name]) for name in names),
+            f"{points(watched.change.value)} ({points(watched.change.low)} to {points(watched.change.high)})",
+        ]
+        for watched in info.watched
+    ]
+    scores = table(["task", "winner", *names, "over the best parent"], rows)
+    words = "Scored for the winner and every parent, and never selected on: what was gained or lost beside the aim."
+    return section("watch", "Watched tasks", element("p", words), scores)
 
 
 def _win_figure(info: RunInfo, wins: WinInfo) -> Html:

@@ -16,6 +16,7 @@ from merganser.report._sections import (
     progress_section,
     share_section,
     test_section,
+    watch_section,
     wins_section,
 )
 from merganser.report._shares import share_info
@@ -56,6 +57,7 @@ def write_report(run: str | Path, path: str | Path | None = None) -> Path:
         lineage_section(info, lineage_info(info)),
         share_section(info, share_info(info)),
         test_section(info),
+        *(each for each in [watch_section(info)] if each is not None),
         facts_section(info),
     ]
     charts = {name: spec for section in sections for name, spec in section.charts.items()}

@@ -3,7 +3,7 @@
 | names | what |
 | --- | --- |
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
-| [`Outcome`][], [`ModelScores`][] | what a run found |
+| [`Outcome`][], [`ModelScores`][], [`Watched`][] | what a run found |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
 | [`SplitSettings`][], [`TaskSettings`][], [`Budget`][] | on which data, for how long |
 | [`summarise`][], [`list_runs`][], [`compare_runs`][], [`export`][], [`sources_of_run`][] | looking at runs |
@@ -19,7 +19,7 @@ from merganser.run._evolve import Watcher, evolve, evolve_settings, resume
 from merganser.run._inspect import Comparison, RunSummary, compare_runs, export, list_runs, summarise
 from merganser.run._journal import Child, Journal, Progress, TaskRecord
 from merganser.run._loop import Evolution
-from merganser.run._outcome import ModelScores, Outcome
+from merganser.run._outcome import ModelScores, Outcome, Watched
 from merganser.run._plan import Parent, Plan, make_plan
 from merganser.run._settings import (
     METHODS,
@@ -54,6 +54,7 @@ __all__ = [
     "SplitSettings",
     "TaskRecord",
     "TaskSettings",
+    "Watched",
     "Watcher",
     "compare_runs",
     "evolve",

@@ -44,11 +44,13 @@ def evolve(
     genome: dict[str, Any] | None = None,
     splits: str | dict[str, Any] = "default",
     seed: int = 0,
+    watch: Sequence[str] = (),
+    baselines: Sequence[str] = (),
     workers: int = 1,
     time_limit: float | None = None,
     run: str | Path | None = None,
     out: str | Path | None = None,
-    watch: Watcher | None = None,
+    progress: Watcher | None = None,
 ) -> Outcome:
     """Search for the best combination of models on a task.
 
@@ -63,12 +65,14 @@ def evolve(
         genome: What evolves: see [`GenomeSettings`][].
         splits: `default`, `paper`, or the settings of [`SplitSettings`][].
         seed: Seed of everything random.
+        watch: Tasks that are scored at the end, for the winner and every parent, and never selected on.
+        baselines: Merge methods to compare with, such as ``"linear"``, with their defaults.
         workers: Children scored at the same time, in processes of their own. They import the main module anew, so a
             script that starts them keeps its work under ``if __name__ == "__main__":``.
         time_limit: Seconds that scoring a child on a block of samples may take; a child that takes longer has failed.
         run: The run directory; by default a new one under `runs/`.
         out: Where to write the winner as a checkpoint.
-        watch: Called about twice a second with the run in progress.
+        progress: Called about twice a second with the run in progress.
 
     Returns:
         The winner, its scores and its parents' on every split, and where the run lies.
@@ -96,13 +100,15 @@ def evolve(
         "genome": genome or {},
         "budget": dataclasses.asdict(Budget.parse(budget)),
         "seed": seed,
+        "watch": list(watch),
+        "baselines": list(baselines),
         "workers": workers,
         "time_limit": time_limit,
     }
     given = task if isinstance(task, Splits) else None if isinstance(task, str) else Splits(task)
     settings = parse_settings(data, "evolve")
     return evolve_settings(
-        settings, run=run, out=out, watch=watch, parents=parents, splits=given, module=module
+        settings, run=run, out=out, progress=progress, parents=parents, splits=given, module=module
     )
 
 
@@ -111,7 +117,7 @@ def evolve_settings(
     *,
     run: str | Path | None = None,
     out: str | Path | None = None,
-    watch: Watcher | None = None,
+    progress: Watcher | None = None,
     parents: Sequence[Parent] | None = None,
     splits: Splits | None = None,
     module: nn.Module | None = None,
@@ -131,7 +137,7 @@ def evolve_settings(
         plan = make_plan(settings, parents=parents, splits=splits, module=module)
         directory.create(plan)
     make = functools.partial(directory.reopen, plan.settings, splits=splits, module=module)
-    return _drive(plan, directory, make, out, watch)
+    return _drive(plan, directory, make, out, progress)
 
 
 def resume(
@@ -139,7 +145,7 @@ def resume(
     *,
     budget: int | str | Budget | None = None,
     out: str | Path | None = None,
-    watch: Watcher | None = None,
+    progress: Watcher | None = None,
 ) -> Outcome:
     """Go on with a run that was interrupted, or extend a finished one with a larger budget.
 
@@ -159,7 +165,7 @@ def resume(
             f"or look at it: merganser runs show {run}"
         )
     make = functools.partial(directory.reopen, settings)
-    return _drive(make(), directory, make, out, watch)
+    return _drive(make(), directory, make, out, progress)
 
 
 def _drive(
@@ -167,7 +173,7 @@ def _drive(
     directory: RunDirectory,
     make_plan: MakePlan,
     out: str | Path | None,
-    watch: Watcher | None,
+    progress: Watcher | None,
 ) -> Outcome:
     with (
         threadpool_limits(1),
@@ -182,13 +188,13 @@ def _drive(
         shown = time.monotonic()
         while not evolution.done and not stopped():
             evolution.step()
-            if evolution.save_if_due() and watch is not None and time.monotonic() - shown > 0.4:
-                watch(evolution)
+            if evolution.save_if_due() and progress is not None and time.monotonic() - shown > 0.4:
+                progress(evolution)
                 shown = time.monotonic()
         end = conclude if evolution.done else interrupted
         outcome = end(evolution, directory)
-        if watch is not None:
-            watch(evolution)
+        if progress is not None:
+            progress(evolution)
     if out is not None and outcome.checkpoint is not None:
         if isinstance(plan.space, RecipeSpace):
             export(directory.path, out)

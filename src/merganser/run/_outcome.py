@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from merganser.evaluation import Interval, ScoreMatrix
+from merganser.evaluation import Interval, ScoreMatrix, Task
 from merganser.evolution import (
     CmaEs,
     Member,
@@ -64,6 +64,39 @@ class ModelScores:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """Scores on a task that nothing was selected on: what was gained or lost beside the aim.
+
+    Attributes:
+        task: Name of the task.
+        winner: The winner's mean score with its interval.
+        parents: Those of the parents, by name.
+        change: Winner minus the best parent on this task.
+    """
+
+    task: str
+    winner: Interval
+    parents: dict[str, Interval]
+    change: Interval
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain form."""
+        parents = {name: interval._asdict() for name, interval in self.parents.items()}
+        return {
+            "task": self.task,
+            "winner": self.winner._asdict(),
+            "parents": parents,
+            "change": self.change._asdict(),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Watched:
+        """Read the plain form."""
+        parents = {name: Interval(**interval) for name, interval in data["parents"].items()}
+        return cls(data["task"], Interval(**data["winner"]), parents, Interval(**data["change"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run found.
 
@@ -73,6 +106,8 @@ class Outcome:
         winner: The winner's scores.
         parents: The parents' scores.
         untuned: Of merges by rule: the scores of the merge with the method's defaults; else None.
+        baselines: Scores of merges by rule that the settings ask for, with their defaults.
+        watched: Scores on the tasks that are watched.
         gain: Winner minus the best parent (chosen as the winner is) on the test samples.
         coverage: Share of search samples that some member solves.
         entropy: Mean disagreement of the members, bits.
@@ -100,6 +135,8 @@ class Outcome:
     seconds: float
     checkpoint: Checkpoint | None = field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
+    baselines: tuple[ModelScores, ...] = ()
+    watched: tuple[Watched, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One flat object: the winner's figures at the top, the parents' beside them."""
@@ -114,6 +151,8 @@ class Outcome:
             "gain": None if self.gain is None else self.gain._asdict(),
             "parents": [p.to_json() for p in self.parents],
             "untuned": None if self.untuned is None else self.untuned.to_json(),
+            "baselines": [b.to_json() for b in self.baselines],
+            "watched": [w.to_json() for w in self.watched],
             "coverage": self.coverage,
             "entropy": self.entropy,
             "evaluations": self.evaluations,
@@ -200,6 +239,7 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
     if plain is not None:
         untuned = _scores_of(evolution, "untuned", plain, matrix, tested=winner is not None)
     won = None if winner is None else _scores_of(evolution, "winner", winner.genome, matrix, tested=True)
+    baselines = () if winner is None else plan.baselines
     return Outcome(
         run=directory.path,
         finished=winner is not None,
@@ -216,7 +256,20 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         seconds=evolution.seconds,
         checkpoint=None if winner is None else plan.checkpoint(winner.genome),
         warnings=_warnings(evolution),
+        baselines=tuple(_scores_of(evolution, *named, matrix, tested=True) for named in baselines),
+        watched=() if winner is None else tuple(_watched(evolution, task, winner) for task in plan.watched),
     )
+
+
+def _watched(evolution: Evolution, task: Task, winner: Member) -> Watched:
+    plan = evolution.plan
+    seeds = zip(plan.parents, plan.space.seeds, strict=False)
+    rows = {parent.name: evolution.row_on(task, genome).scores for parent, genome in seeds}
+    best = max(rows, key=lambda name: float(rows[name].mean()))
+    rows["winner"] = evolution.row_on(task, winner.genome).scores
+    matrix = ScoreMatrix.of(rows, task.samples.hashes)
+    parents = {parent.name: matrix.interval(parent.name) for parent in plan.parents}
+    return Watched(task.name, matrix.interval("winner"), parents, matrix.difference("winner", best))
 
 
 def _warnings(evolution: Evolution) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import hashlib
 import importlib
 import itertools
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ from jaxtyping import Float
 from merganser._errors import ConfigError, TaskError
 from merganser.evaluation import (
     Classification,
+    Samples,
     SplitRule,
     Splits,
     Task,
@@ -47,12 +50,15 @@ from merganser.evolution import (
     random_start,
 )
 from merganser.merging import (
+    Blueprint,
     Combination,
     Engine,
     MergePlan,
+    bind,
     checkpoint_of,
     default_workers,
     merged_config,
+    method_named,
     plan_blueprint,
     plan_combination,
 )
@@ -89,6 +95,41 @@ class Parent:
 
 
 @dataclass(frozen=True)
+class WatchedTask:
+    """A task that is scored and never selected on: another one as the split `watch`.
+
+    Attributes:
+        inner: The task.
+    """
+
+    inner: Task
+
+    @property
+    def name(self) -> str:
+        """The task's own."""
+        return self.inner.name
+
+    @property
+    def binary(self) -> bool:
+        """As the task says."""
+        return self.inner.binary
+
+    @property
+    def digest(self) -> str:
+        """Its own, so that it may be searched on in other runs and even in this one."""
+        return hashlib.blake2b(f"watch {self.inner.digest}".encode(), digest_size=16).hexdigest()
+
+    @property
+    def samples(self) -> Samples:
+        """The task's, under the name of this split."""
+        return dataclasses.replace(self.inner.samples, split="watch")
+
+    def score(self, model: Any, ids: np.ndarray) -> Float[np.ndarray, " ids"]:
+        """As the task scores."""
+        return self.inner.score(model, ids)
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything a run needs, ready to go.
 
@@ -101,6 +142,8 @@ class Plan:
         model: The live model that children are written into.
         search: The search, before its first child.
         base: The model that the parents were tuned from, if the genome names one.
+        watched: Tasks that are scored at the end and never selected on.
+        baselines: Merges by rule to compare with, by name.
     """
 
     settings: EvolveSettings
@@ -111,6 +154,8 @@ class Plan:
     model: LiveModel
     search: Search
     base: Parent | None = None
+    watched: tuple[WatchedTask, ...] = ()
+    baselines: tuple[tuple[str, RecipeGenome], ...] = ()
 
     @property
     def size(self) -> int:
@@ -125,8 +170,9 @@ class Plan:
 
     @property
     def tasks(self) -> list[Task]:
-        """The task's splits, the search split first."""
-        return [t for t in (self.splits.search, self.splits.validation, self.splits.test) if t is not None]
+        """The task's splits, the search split first; then those that are watched."""
+        splits = (self.splits.search, self.splits.validation, self.splits.test)
+        return [*(task for task in splits if task is not None), *self.watched]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -169,7 +215,7 @@ class Plan:
         become = getattr(self.model, "become", None)
         if become is not None and not isinstance(genome, DenseGenome):
             become(self.merge_plan(genome))
-        elif isinstance(self.space, RecipeSpace):
+        elif isinstance(genome, RecipeGenome) or isinstance(self.space, RecipeSpace):
             self.model.write(flat_read(self.checkpoint(genome), dtype=np.float32))
         else:
             self.model.write(self.space.flat(genome))
@@ -217,10 +263,40 @@ def make_plan(
         [base] = open_parents([settings.genome.base])
     space = _space(settings, parents, base)
     search = _search(settings, space, splits.search, weights, parents[0].checkpoint)
-    plan = Plan(settings, splits, weights, tuple(parents), space, model, search, base)
+    watched = tuple(WatchedTask(_held_out(_open_task(reference, settings))) for reference in settings.watch)
+    baselines = _baselines(settings, parents, base)
+    plan = Plan(settings, splits, weights, tuple(parents), space, model, search, base, watched, baselines)
     if isinstance(space, RecipeSpace):
         plan.merge_plan(space.decode(space.start))  # what does not fit together is said now
+    for _, genome in baselines:
+        plan.merge_plan(genome)
     return plan
+
+
+def _held_out(splits: Splits) -> Task:
+    """The split of a task that is farthest from what models may have been tuned on."""
+    return splits.test or splits.validation or splits.search
+
+
+def _baselines(
+    settings: EvolveSettings, parents: Sequence[Parent], base: Parent | None
+) -> tuple[tuple[str, RecipeGenome], ...]:
+    """Merges of the parents by rule, with the methods' defaults."""
+    digests = [parent.checkpoint.digest for parent in parents]
+    models = tuple(digests) if base is None else (base.checkpoint.digest, *digests)
+    found = []
+    for name in settings.baselines:
+        method = method_named(name)
+        if base is None and method.rule.base == "required":
+            raise ConfigError(
+                f"The baseline `{name}` works from a base. Name it as `genome: {{base: …}}`, or leave the baseline out."
+            )
+        bind(name, method, len(parents), {})
+        numbers = range(len(models) - len(digests), len(models))
+        takes_base = base is not None and method.rule.base != "refused"
+        blueprint = Blueprint.plain(name, numbers, {}, base=0 if takes_base else None, seed=settings.seed)
+        found.append((name, RecipeGenome(models, blueprint)))
+    return tuple(found)
 
 
 def call_reference(reference: str) -> Any:
@@ -327,7 +403,7 @@ def _space(settings: EvolveSettings, parents: Sequence[Parent], base: Parent | N
     genome, checkpoints = settings.genome, [p.checkpoint for p in parents]
     if genome.is_recipe:
         return recipe_space(settings, checkpoints, None if base is None else base.checkpoint)
-    refuse_recipe_keys(genome)
+    refuse_recipe_keys(genome, has_baselines=bool(settings.baselines))
     values = np.stack([flat_read(c, dtype=np.float32) for c in checkpoints])
     from_scratch = settings.models == "scratch"
     if genome.kind == "dense" or (genome.kind == "auto" and from_scratch):

@@ -80,14 +80,14 @@ def recipe_space(
     )
 
 
-def refuse_recipe_keys(genome: GenomeSettings) -> None:
-    """Make sure that a genome that is no recipe says nothing of one.
+def refuse_recipe_keys(genome: GenomeSettings, *, has_baselines: bool) -> None:
+    """Make sure that a genome that is no recipe says nothing of one; baselines may need a base.
 
     Raises:
         ConfigError: If it does.
     """
     usual = GenomeSettings()
-    for key in ("method", "base", "genes", "shared", "groups", "parameters"):
+    for key in ("method", *(() if has_baselines else ("base",)), "genes", "shared", "groups", "parameters"):
         if getattr(genome, key) != getattr(usual, key):
             raise ConfigError(
                 f"`genome.{key}` is for merges by rule, but the genome's kind is {genome.kind!r}. Say "

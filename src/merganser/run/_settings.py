@@ -189,6 +189,10 @@ class EvolveSettings:
             the spot on half of the classes each).
         task: Task reference; or use `tasks`.
         tasks: Several tasks with weights.
+        watch: Task references that are scored at the end, for the winner and every parent, and never selected on: what
+            was gained or lost beside the aim.
+        baselines: Merge methods to compare with, such as `linear`, `task_arithmetic`, `ties`: with their defaults,
+            scored on every split at the end.
         genome: What evolves.
         search: How to search.
         splits: How samples are divided.
@@ -203,6 +207,8 @@ class EvolveSettings:
     models: Literal["scratch", "specialists"] | tuple[str, ...] = "scratch"
     task: str | None = None
     tasks: tuple[TaskSettings, ...] = ()
+    watch: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
     genome: GenomeSettings = GenomeSettings()
     search: SearchSettings = SearchSettings()
     splits: SplitSettings = SplitSettings()
@@ -270,10 +276,11 @@ def _resolved(settings: EvolveSettings, folder: Path) -> EvolveSettings:
 
     models = settings.models if isinstance(settings.models, str) else tuple(map(resolve, settings.models))
     tasks = tuple(TaskSettings(resolve(t.task), t.weight) for t in settings.tasks)
+    watch = tuple(map(resolve, settings.watch))
     task = None if settings.task is None else resolve(settings.task)
     base = None if settings.genome.base is None else resolve(settings.genome.base)
     genome = dataclasses.replace(settings.genome, base=base)
-    return dataclasses.replace(settings, models=models, task=task, tasks=tasks, genome=genome)
+    return dataclasses.replace(settings, models=models, task=task, tasks=tasks, watch=watch, genome=genome)
 
 
 _SECTIONS: dict[str, type] = {
