@@ -5,6 +5,8 @@
 | [`Task`][], [`Samples`][] | what is asked |
 | [`Splits`][], [`SplitRule`][], [`check_disjoint`][] | how it is divided |
 | [`Classification`][], [`read_arrays`][], [`LabelledArrays`][], [`split_arrays`][] | classification of arrays |
+| [`Question`][], [`Prompt`][] | what a language model is asked, and how |
+| [`GenerativeTask`][], [`ChoiceTask`][], [`SetMetric`][], [`Graded`][] | their tasks |
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
 | [`ScoreMatrix`][] | models x samples, with a mask |
 | [`Interval`][], [`mean_interval`][], [`difference_interval`][] | how sure a score is |
@@ -12,23 +14,35 @@
 """
 
 from merganser.evaluation._arrays import LabelledArrays, read_arrays
+from merganser.evaluation._choice import ChoiceTask
 from merganser.evaluation._classification import Classification, NonFiniteOutputError
+from merganser.evaluation._generative import GenerativeTask
+from merganser.evaluation._graded import Graded
 from merganser.evaluation._intervals import Interval, difference_interval, mean_interval
 from merganser.evaluation._matrix import ScoreMatrix
 from merganser.evaluation._mixture import Mixture, join_splits, sample_weights
 from merganser.evaluation._packing import pack_mask, pack_scores, unpack_mask, unpack_scores
+from merganser.evaluation._prompt import Prompt
+from merganser.evaluation._question import Question
 from merganser.evaluation._samples import Samples, content_hashes
+from merganser.evaluation._set_metric import SetMetric
 from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
 from merganser.evaluation._task import Splits, Task
 
 __all__ = [
+    "ChoiceTask",
     "Classification",
+    "GenerativeTask",
+    "Graded",
     "Interval",
     "LabelledArrays",
     "Mixture",
     "NonFiniteOutputError",
+    "Prompt",
+    "Question",
     "Samples",
     "ScoreMatrix",
+    "SetMetric",
     "SplitRule",
     "Splits",
     "Task",
