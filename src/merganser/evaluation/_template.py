@@ -64,16 +64,16 @@ def is_jinja(template: str) -> bool:
 
 
 def _fill_jinja(template: str, fields: Mapping[str, str]) -> str:
-    from jinja2 import TemplateError, UndefinedError
+    from jinja2 import TemplateError, TemplateSyntaxError
 
     try:
         return _compiled(template).render(fields)
-    except UndefinedError as error:
+    except TemplateSyntaxError as error:
+        raise ConfigError(f"The template {template!r} is no Jinja: {error}.") from error
+    except TemplateError as error:
         raise ConfigError(
             f"The template {template!r} cannot be filled in: {error}. Fields: {', '.join(fields)}."
         ) from error
-    except TemplateError as error:
-        raise ConfigError(f"The template {template!r} is no Jinja: {error}.") from error
 
 
 @cache
