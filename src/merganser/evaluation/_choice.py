@@ -67,14 +67,22 @@ class ChoiceTask:
         """Whether every score is 0 or 1."""
         return self.measure == "accuracy"
 
-    @cached_property
+    @property
     def samples(self) -> Samples:
         """Hashes of questions and choices."""
-        return samples_of(self.questions, self.prompt, self.split)
+        return self._samples
 
     @cached_property
+    def _samples(self) -> Samples:
+        return samples_of(self.questions, self.prompt, self.split)
+
+    @property
     def digest(self) -> str:
         """Hash over questions, prompt and how choices are compared."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         return digest_of("choice 1", self.questions, self.prompt, self.normalise, self.measure)
 
     def part(self, questions: Sequence[Question], split: str) -> ChoiceTask:

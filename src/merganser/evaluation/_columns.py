@@ -1,9 +1,9 @@
 """From rows to questions, whatever the columns are called.
 
-| part | columns it is looked for in, first match; capitals do not count |
+| part | columns it is looked for in: the first that is there and not all empty; capitals do not count |
 | --- | --- |
-| question | `body` with `question` (SVAMP), `question`, `prompt`, `input`, `query`, `problem`, `instruction`, `ctx`, `text` |
-| answer | `answer`, `answers`, `answer_number`, `target`, `output`, `response`, `label`, `gold`, `answerkey`, `answer_idx` |
+| question | `body` and `question` (SVAMP), `question`, `prompt`, `input`, `query`, `problem`, `ctx`, `text` |
+| answer | `answer`, `answers`, `answer_number`, `target`, `output`, `response`, `label`, `gold`, `answerkey`, … |
 | choices | `choices`, `options`, `endings`, or `choice0` … (also `choice_0`, `option_a` …) |
 
 An answer may be a list of accepted ones. `… #### 42` (GSM8K) is the answer 42 with the solution before it. Of multiple
@@ -24,7 +24,7 @@ from merganser._errors import ConfigError, TaskError
 from merganser.evaluation._question import Question
 from merganser.evaluation._rows import Row, read_rows
 
-_QUESTION = ("question", "prompt", "input", "query", "problem", "instruction", "ctx", "text")
+_QUESTION = ("question", "prompt", "input", "query", "problem", "ctx", "text")
 _POSITIONS = ("label", "gold", "answerkey", "answer_idx", "answer_index")
 _ANSWER = ("answer", "answers", "answer_number", "target", "output", "response", *_POSITIONS)
 _CHOICES = ("choices", "options", "endings")
@@ -65,10 +65,11 @@ def read_questions(
     given = [*columns.question, *columns.choices, *([columns.answer] if columns.answer else [])]
     rows = read_rows(Path(path), encoding=encoding, known=_KNOWN | {name.lower() for name in given})
     names = list(dict.fromkeys(name for row in rows for name in row.values))
+    filled = [name for name in names if any(not _blank(row.values.get(name)) for row in rows)]
     missing = next((name for name in given if name not in names), None)
     if missing is not None:
         raise ConfigError(f"{path} has no column {missing!r}; it has {', '.join(names)}.")
-    found = _found(columns, names)
+    found = _found(columns, filled)
     if not found.question:
         raise TaskError(
             f"{path} has no column that we know as a question; it has {', '.join(names)}. "
@@ -148,7 +149,7 @@ def _text(value: Any) -> str:
         return value
     if value is None:
         return ""
-    return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _blank(value: Any) -> bool:

@@ -59,14 +59,22 @@ class GenerativeTask:
         """Whether every score is 0 or 1."""
         return self.scorer.binary
 
-    @cached_property
+    @property
     def samples(self) -> Samples:
         """Hashes of the questions' contents."""
-        return samples_of(self.questions, self.prompt, self.split)
+        return self._samples
 
     @cached_property
+    def _samples(self) -> Samples:
+        return samples_of(self.questions, self.prompt, self.split)
+
+    @property
     def digest(self) -> str:
         """Hash over questions, prompt, scorer and limits."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         settings = (self.scorer.identity, self.stop, self.max_tokens)
         return digest_of("generative 1", self.questions, self.prompt, *settings)
 

@@ -1,8 +1,8 @@
 """Rows of text files: `.jsonl`, `.json`, `.csv`, `.tsv`.
 
-A JSON file is a list of objects, or an object with one list of them. A CSV or TSV file begins with the names of its columns; one
-of two columns whose first row names none of those we know has no header, and is questions and answers (as MGSM is). Cells
-of a TSV file are taken as they are, quotes included.
+A JSON file is a list of objects, or an object with one list of them. A CSV or TSV file begins with the names of its
+columns; one of two columns whose first row names none of those we know has no header, and is questions and answers (as
+MGSM is). Cells of a TSV file are taken as they are, quotes included.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _text(path: Path, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise TaskError(
-            f"{path}, line {line}: not {encoding}. Save it as UTF-8, or give its encoding, for example `encoding: cp932`."
+            f"{path}, line {line}: not {encoding}. Save it as UTF-8, or give its encoding, such as `encoding: cp932`."
         ) from error
 
 
@@ -118,9 +118,7 @@ def _table(path: Path, text: str, known: Collection[str]) -> list[Row]:
     )
     rows: list[tuple[int, list[str]]] = []
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append((reader.line_num, cells))
+        rows.extend((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
     except csv.Error as error:
         raise TaskError(f"{path}, line {reader.line_num}: {error}.") from error
     if not rows:

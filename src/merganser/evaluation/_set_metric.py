@@ -65,14 +65,22 @@ class SetMetric:
     def __post_init__(self) -> None:
         check_usable(self.name, self.questions, lambda q: None if q.text else "is empty")
 
-    @cached_property
+    @property
     def samples(self) -> Samples:
         """Hashes of the texts."""
-        return samples_of(self.questions, self.prompt, self.split)
+        return self._samples
 
     @cached_property
+    def _samples(self) -> Samples:
+        return samples_of(self.questions, self.prompt, self.split)
+
+    @property
     def digest(self) -> str:
         """Hash over texts, prompt and unit."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         return digest_of("likelihood 1", self.questions, self.prompt, self.per)
 
     def part(self, questions: Sequence[Question], split: str) -> SetMetric:
