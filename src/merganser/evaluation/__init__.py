@@ -10,6 +10,7 @@
 | [`open_task`][], [`TaskFile`][], [`read_questions`][], [`Columns`][], [`split_questions`][] | tasks from files |
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
 | [`ScoreMatrix`][] | models x samples, with a mask |
+| [`evaluate`][], [`choose`][], [`Evaluation`][], [`Result`][] | models on tasks |
 | [`Interval`][], [`mean_interval`][], [`difference_interval`][] | how sure a score is |
 | [`pack_scores`][], [`unpack_scores`][], [`pack_mask`][], [`unpack_mask`][] | rows as bytes |
 """
@@ -18,6 +19,7 @@ from merganser.evaluation._arrays import LabelledArrays, read_arrays
 from merganser.evaluation._choice import ChoiceTask
 from merganser.evaluation._classification import Classification, NonFiniteOutputError
 from merganser.evaluation._columns import Columns, read_questions
+from merganser.evaluation._evaluate import Chosen, SplitName, Stage, choose, evaluate
 from merganser.evaluation._generative import GenerativeTask
 from merganser.evaluation._graded import Graded
 from merganser.evaluation._intervals import Interval, difference_interval, mean_interval
@@ -29,6 +31,7 @@ from merganser.evaluation._packing import pack_mask, pack_scores, unpack_mask, u
 from merganser.evaluation._prompt import Prompt
 from merganser.evaluation._question import Question
 from merganser.evaluation._question_splits import split_questions
+from merganser.evaluation._results import Evaluation, Result
 from merganser.evaluation._samples import Samples, content_hashes
 from merganser.evaluation._set_metric import SetMetric
 from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
@@ -37,8 +40,10 @@ from merganser.evaluation._task_file import TaskFile
 
 __all__ = [
     "ChoiceTask",
+    "Chosen",
     "Classification",
     "Columns",
+    "Evaluation",
     "GenerativeTask",
     "Graded",
     "Interval",
@@ -47,16 +52,21 @@ __all__ = [
     "NonFiniteOutputError",
     "Prompt",
     "Question",
+    "Result",
     "Samples",
     "ScoreMatrix",
     "SetMetric",
+    "SplitName",
     "SplitRule",
     "Splits",
+    "Stage",
     "Task",
     "TaskFile",
     "check_disjoint",
+    "choose",
     "content_hashes",
     "difference_interval",
+    "evaluate",
     "join_splits",
     "make_task",
     "mean_interval",

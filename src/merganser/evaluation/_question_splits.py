@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -13,6 +12,7 @@ from merganser.evaluation._choice import ChoiceTask
 from merganser.evaluation._duplicates import near_doubles
 from merganser.evaluation._generative import GenerativeTask
 from merganser.evaluation._question import Question
+from merganser.evaluation._samples import drawn
 from merganser.evaluation._set_metric import SetMetric
 from merganser.evaluation._splits import SplitRule, divide
 from merganser.evaluation._task import Splits
@@ -79,11 +79,7 @@ def limited(
     for i, question in enumerate(questions):
         strata[stratum(question)].append(i)
     counts = _shares({name: len(members) for name, members in strata.items()}, limit)
-
-    def drawn(i: int) -> bytes:
-        return hashlib.blake2b(f"limit {seed} {hashes[i]}".encode()).digest()
-
-    kept = {i for name, members in strata.items() for i in sorted(members, key=drawn)[: counts[name]]}
+    kept = {i for name, members in strata.items() for i in drawn(hashes, members, counts[name], seed)}
     return tuple(question for i, question in enumerate(questions) if i in kept)
 
 
