@@ -51,13 +51,17 @@ def test_scores_intervals_and_paired_differences(adder, mute):
 def test_a_model_that_fails_is_told_and_the_others_go_on(adder, broken):
     chosen = [choose(Splits(TASK), "search")]
     found = evaluate(["broken", "good"], chosen, opener(broken=broken, good=adder()))
-    assert found.results[0].failed == "logits hold nan"
+    assert found.results[0].failed == "ArithmeticError: logits hold nan"
     assert found.results[0].interval is None
     assert list(found.results[0].samples()) == []
     assert found.results[1].interval.value == 1
     assert found.difference(found.results[1]) is None
     facts = found.to_json()["results"]
-    assert (facts[0]["failed"], facts[0]["score"], facts[1]["difference"]) == ("logits hold nan", None, None)
+    assert (facts[0]["failed"], facts[0]["score"], facts[1]["difference"]) == (
+        "ArithmeticError: logits hold nan",
+        None,
+        None,
+    )
 
 
 def test_a_limit_draws_by_content_and_says_so(adder):

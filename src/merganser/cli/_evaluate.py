@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -109,11 +108,14 @@ class _Opener:
     """Brings models to life; a language model is kept until the next one is asked for."""
 
     def __init__(self, device: str) -> None:
-        self._language_model = lru_cache(maxsize=1)(lambda reference: _load(reference, device))
+        self._device, self._reference, self._model = device, "", None
 
     def __call__(self, model: str, task: Task) -> Any:
         if not isinstance(task, Classification):
-            return self._language_model(model)
+            if self._reference != model:
+                self._model = None  # the last one goes before the next one comes
+                self._reference, self._model = model, _load(model, self._device)
+            return self._model
         checkpoint = open_checkpoint(model)
         perceptron = Perceptron.of(checkpoint, task.features)
         perceptron.write(flat_read(checkpoint, dtype=np.float32))
@@ -121,9 +123,9 @@ class _Opener:
 
 
 def _load(reference: str, device: str) -> Any:
-    from merganser import models
+    from merganser.models import load  # pyright: ignore[reportAttributeAccessIssue]
 
-    return models.load(reference, device=device)  # pyright: ignore[reportAttributeAccessIssue]
+    return load(reference, device=device)
 
 
 def _notes(opened: Sequence[Splits]) -> list[str]:

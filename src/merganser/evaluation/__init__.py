@@ -7,7 +7,8 @@
 | [`Classification`][], [`read_arrays`][], [`LabelledArrays`][], [`split_arrays`][] | classification of arrays |
 | [`Question`][], [`Prompt`][] | what a language model is asked, and how |
 | [`GenerativeTask`][], [`ChoiceTask`][], [`SetMetric`][], [`Graded`][] | their tasks |
-| [`open_task`][], [`TaskFile`][], [`read_questions`][], [`Columns`][], [`split_questions`][] | tasks from files |
+| [`open_task`][], [`TaskFile`][], [`make_task`][] | tasks by reference |
+| [`read_questions`][], [`Columns`][], [`split_questions`][] | questions from files |
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
 | [`ScoreMatrix`][] | models x samples, with a mask |
 | [`evaluate`][], [`choose`][], [`Evaluation`][], [`Result`][] | models on tasks |

@@ -48,7 +48,7 @@ class Columns:
 
 
 def read_questions(
-    path: Path | str, columns: Columns = Columns(), *, encoding: str = "utf-8", answered: bool = True
+    path: Path | str, columns: Columns = Columns(), *, encoding: str = "utf-8"
 ) -> tuple[Question, ...]:
     """Questions of a file, as they stand there, doubles included.
 
@@ -56,10 +56,10 @@ def read_questions(
         path: A `.jsonl`, `.json`, `.csv` or `.tsv` file.
         columns: Which columns are what.
         encoding: How its text is encoded.
-        answered: Whether each question must have an answer, if any has.
 
     Raises:
-        TaskError: If it cannot be read, a question is empty, or an answer is missing; with the line.
+        TaskError: If it cannot be read, a question is empty, or one lacks an answer where others have one, with
+            its line.
         ConfigError: If a column that was named is not there.
     """
     given = [*columns.question, *columns.choices, *([columns.answer] if columns.answer else [])]
@@ -77,7 +77,7 @@ def read_questions(
         )
     questions = tuple(_question(path, row, found) for row in rows)
     _check(path, [q.line for q in questions if not q.text.strip()], "questions are empty")
-    if answered and any(q.answers for q in questions):
+    if any(q.answers for q in questions):
         _check(path, [q.line for q in questions if not q.answers], "answers are missing")
     return questions
 

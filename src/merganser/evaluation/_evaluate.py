@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from merganser._errors import TaskError
+from merganser._errors import CheckpointError, TaskError
 from merganser.evaluation._graded import Graded
 from merganser.evaluation._question_splits import TextTask
 from merganser.evaluation._results import Evaluation, Result
@@ -19,15 +19,10 @@ from merganser.evaluation._samples import drawn
 from merganser.evaluation._task import Splits, Task
 
 SplitName = Literal["test", "validation", "search", "all"]
+Open = Callable[[str, Task], Any]
+"""Brings a model, by its reference, to life for a task."""
+
 _BLOCK = 64  # samples between two looks at the progress: enough to fill batches
-
-
-class Open(Protocol):
-    """Brings a model to life for a task."""
-
-    def __call__(self, model: str, task: Task) -> Any:
-        """The live model that the task's `score` takes."""
-        ...
 
 
 class Stage(NamedTuple):
@@ -100,7 +95,7 @@ def evaluate(
     notes: Sequence[str] = (),
     watch: Callable[[Stage], None] | None = None,
 ) -> Evaluation:
-    """Score models on tasks. A model that answers with NaN fails on that task, and the others go on.
+    """Score models on tasks. A model that cannot be loaded, has NaN or takes too much memory fails; the others go on.
 
     Args:
         models: References of models.
@@ -145,10 +140,17 @@ def _result(model: str, chosen: Chosen, open_model: Open, count: Callable[[int],
                 scores.append(found[0])
                 graded += found[1]
                 count(sum(map(len, scores)))
-    except ArithmeticError as error:
+    except (ArithmeticError, CheckpointError, MemoryError, RuntimeError) as error:
         seconds = time.monotonic() - begun
         return Result(
-            model, chosen.name, chosen.split, digests, hashes, np.zeros(0), seconds=seconds, failed=str(error)
+            model,
+            chosen.name,
+            chosen.split,
+            digests,
+            hashes,
+            np.zeros(0),
+            seconds=seconds,
+            failed=_reason(error),
         )
     return Result(
         model,
@@ -161,6 +163,10 @@ def _result(model: str, chosen: Chosen, open_model: Open, count: Callable[[int],
         tuple(asked),
         time.monotonic() - begun,
     )
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _texts(task: Task, ids: np.ndarray) -> list[str]:

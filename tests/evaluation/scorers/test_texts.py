@@ -154,3 +154,27 @@ def test_unknown_scorers_are_refused_with_a_hint(name, message):
 def test_unknown_detectors_are_refused(detector, language, message):
     with pytest.raises(ConfigError, match=message):
         gated(scorer_named("numeric"), language, detector)
+
+
+def test_fasttext_tells_the_language_where_it_is_installed(tmp_path):
+    fasttext = pytest.importorskip("fasttext")
+    pairs = [(f"答えは{i}です これは日本語です", f"the answer is {i} this is english") for i in range(200)]
+    lines = [f"__label__ja {a}\n__label__en {b}\n" for a, b in pairs]
+    (tmp_path / "train.txt").write_text("".join(lines))
+    model = fasttext.train_supervised(str(tmp_path / "train.txt"), epoch=25, lr=1.0, verbose=0)
+    model.save_model(str(tmp_path / "small.bin"))
+    scorer = gated(scorer_named("numeric"), "ja", f"fasttext:{tmp_path / 'small.bin'}")
+    question = Question("?", ("3",))
+    assert scorer.judge(question, "これは\n日本語です 3").score == 1
+    assert scorer.judge(question, "the answer is 3") == (0, "the text is not in `ja`")
+
+
+def test_without_fasttext_the_error_says_what_to_install(tmp_path):
+    try:
+        import fasttext  # noqa: F401
+    except ImportError:
+        (tmp_path / "lid.176.ftz").write_bytes(b"model")
+        with pytest.raises(ConfigError, match="pip install fasttext"):
+            gated(scorer_named("numeric"), "ja", f"fasttext:{tmp_path / 'lid.176.ftz'}")
+    else:
+        pytest.skip("it is installed")
