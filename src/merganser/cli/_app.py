@@ -17,6 +17,7 @@ _COMMANDS = {
     "explain": ("_explain", "explain_merge"),
     "recipe": ("_recipe", "recipe"),
     "citation": ("_citation", "citation"),
+    "evaluate": ("_evaluate", "evaluate_models"),
     "evolve": ("_evolve", "evolve"),
     "runs": ("_runs", "app"),
     "schema": ("_evolve", "schema"),

@@ -5,43 +5,80 @@
 | [`Task`][], [`Samples`][] | what is asked |
 | [`Splits`][], [`SplitRule`][], [`check_disjoint`][] | how it is divided |
 | [`Classification`][], [`read_arrays`][], [`LabelledArrays`][], [`split_arrays`][] | classification of arrays |
+| [`Question`][], [`Prompt`][] | what a language model is asked, and how |
+| [`GenerativeTask`][], [`ChoiceTask`][], [`SetMetric`][], [`Graded`][] | their tasks |
+| [`open_task`][], [`TaskFile`][], [`make_task`][] | tasks by reference |
+| [`read_questions`][], [`Columns`][], [`split_questions`][] | questions from files |
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
 | [`ScoreMatrix`][] | models x samples, with a mask |
+| [`evaluate`][], [`choose`][], [`Evaluation`][], [`Result`][] | models on tasks |
 | [`Interval`][], [`mean_interval`][], [`difference_interval`][] | how sure a score is |
 | [`pack_scores`][], [`unpack_scores`][], [`pack_mask`][], [`unpack_mask`][] | rows as bytes |
 """
 
 from merganser.evaluation._arrays import LabelledArrays, read_arrays
+from merganser.evaluation._choice import ChoiceTask
 from merganser.evaluation._classification import Classification, NonFiniteOutputError
+from merganser.evaluation._columns import Columns, read_questions
+from merganser.evaluation._evaluate import Chosen, SplitName, Stage, choose, evaluate
+from merganser.evaluation._generative import GenerativeTask
+from merganser.evaluation._graded import Graded
 from merganser.evaluation._intervals import Interval, difference_interval, mean_interval
+from merganser.evaluation._make_task import make_task
 from merganser.evaluation._matrix import ScoreMatrix
 from merganser.evaluation._mixture import Mixture, join_splits, sample_weights
+from merganser.evaluation._open_task import open_task
 from merganser.evaluation._packing import pack_mask, pack_scores, unpack_mask, unpack_scores
+from merganser.evaluation._prompt import Prompt
+from merganser.evaluation._question import Question
+from merganser.evaluation._question_splits import split_questions
+from merganser.evaluation._results import Evaluation, Result
 from merganser.evaluation._samples import Samples, content_hashes
+from merganser.evaluation._set_metric import SetMetric
 from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
 from merganser.evaluation._task import Splits, Task
+from merganser.evaluation._task_file import TaskFile
 
 __all__ = [
+    "ChoiceTask",
+    "Chosen",
     "Classification",
+    "Columns",
+    "Evaluation",
+    "GenerativeTask",
+    "Graded",
     "Interval",
     "LabelledArrays",
     "Mixture",
     "NonFiniteOutputError",
+    "Prompt",
+    "Question",
+    "Result",
     "Samples",
     "ScoreMatrix",
+    "SetMetric",
+    "SplitName",
     "SplitRule",
     "Splits",
+    "Stage",
     "Task",
+    "TaskFile",
     "check_disjoint",
+    "choose",
     "content_hashes",
     "difference_interval",
+    "evaluate",
     "join_splits",
+    "make_task",
     "mean_interval",
+    "open_task",
     "pack_mask",
     "pack_scores",
     "read_arrays",
+    "read_questions",
     "sample_weights",
     "split_arrays",
+    "split_questions",
     "unpack_mask",
     "unpack_scores",
 ]

@@ -99,4 +99,5 @@ def join_splits(splits: Sequence[Splits]) -> Splits:
     for part in ("validation", "test"):
         tasks = [getattr(s, part) for s in splits]
         joined[part] = Mixture(tuple(tasks)) if all(t is not None for t in tasks) else None
-    return Splits(Mixture(tuple(s.search for s in splits)), dropped=sum(s.dropped for s in splits), **joined)
+    dropped, notes = sum(s.dropped for s in splits), tuple(note for s in splits for note in s.notes)
+    return Splits(Mixture(tuple(s.search for s in splits)), dropped=dropped, notes=notes, **joined)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,6 +32,22 @@ class Samples:
     def digest(self) -> str:
         """Hash over all samples in order."""
         return hashlib.blake2b("".join(self.hashes).encode(), digest_size=16).hexdigest()
+
+
+def drawn(hashes: Sequence[str], ids: Iterable[int], count: int, seed: int) -> list[int]:
+    """Some of these positions, by the hashes of the contents there: a larger count keeps what a smaller one drew.
+
+    Args:
+        hashes: Hash of each sample's content.
+        ids: Positions to draw from.
+        count: How many to draw.
+        seed: Another seed draws others.
+    """
+
+    def lot(i: int) -> bytes:
+        return hashlib.blake2b(f"limit {seed} {hashes[i]}".encode()).digest()
+
+    return sorted(ids, key=lot)[:count]
 
 
 def content_hashes(contents: Iterable[bytes]) -> tuple[str, ...]:

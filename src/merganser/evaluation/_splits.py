@@ -12,8 +12,9 @@ the file. In the default preset, training samples whose content is in the test s
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -42,30 +43,60 @@ class SplitRule:
     seed: int = 0
 
 
+class Division(NamedTuple):
+    """Which samples are in which split.
+
+    Attributes:
+        search: What the search sees.
+        validation: What the winner is chosen on; None in the paper's protocol.
+        test: What is scored at the end; None where the test set was given apart.
+        dropped: Samples in no split, because the test set given apart has their content.
+    """
+
+    search: Bool[np.ndarray, " samples"]
+    validation: Bool[np.ndarray, " samples"] | None
+    test: Bool[np.ndarray, " samples"] | None
+    dropped: int
+
+
+def divide(hashes: Sequence[str], rule: SplitRule, tested: Collection[str] | None = None) -> Division:
+    """Divide any samples by the hashes of their contents.
+
+    Args:
+        hashes: Hash of each sample's content.
+        rule: How to divide.
+        tested: Hashes of a test set that was given apart.
+
+    Raises:
+        TaskError: If a split would be empty.
+    """
+    test = None if tested is not None else _test_part(hashes, rule)
+    training = np.ones(len(hashes), dtype=bool) if test is None else ~test
+    if rule.preset == "paper":
+        return Division(training, None, test, 0)
+    known = set(tested or ())
+    fresh = training & np.array([h not in known for h in hashes])
+    held_out = np.zeros(len(hashes), dtype=bool)
+    kept = tuple(h for h, inside in zip(hashes, fresh, strict=True) if inside)
+    held_out[fresh] = chosen(kept, rule.validation, f"validation {rule.seed}")
+    return Division(fresh & ~held_out, held_out, test, int((training & ~fresh).sum()))
+
+
 def split_arrays(data: LabelledArrays, rule: SplitRule = SplitRule()) -> Splits:
     """Divide labelled arrays into tasks.
 
     Raises:
         TaskError: If a split would be empty.
     """
-    data = data if data.test_inputs is not None else _with_test(data, rule)
-    assert data.test_inputs is not None
-    assert data.test_labels is not None
-    test = Classification.of(data.name, data.test_inputs, data.test_labels, "test")
-    if rule.preset == "paper":
-        return Splits(Classification.of(data.name, data.inputs, data.labels, "search"), None, test)
-    hashes = content_hashes(row.tobytes() for row in data.inputs)
-    known = set(test.samples.hashes)
-    fresh = np.array([h not in known for h in hashes])
-    held_out = np.zeros(len(hashes), dtype=bool)
-    held_out[fresh] = chosen(
-        tuple(h for h in hashes if h not in known), rule.validation, f"validation {rule.seed}"
-    )
+    hashes, given = content_hashes(row.tobytes() for row in data.inputs), None
+    if data.test_inputs is not None and data.test_labels is not None:
+        given = Classification.of(data.name, data.test_inputs, data.test_labels, "test")
+    parts = divide(hashes, rule, None if given is None else given.samples.hashes)
     return Splits(
-        _part(data, hashes, fresh & ~held_out, "search"),
-        _part(data, hashes, held_out, "validation"),
-        test,
-        dropped=int((~fresh).sum()),
+        _part(data, hashes, parts.search, "search"),
+        None if parts.validation is None else _part(data, hashes, parts.validation, "validation"),
+        given if parts.test is None else _part(data, hashes, parts.test, "test"),
+        dropped=parts.dropped,
     )
 
 
@@ -104,21 +135,16 @@ def chosen(hashes: tuple[str, ...], fraction: float, key: str) -> Bool[np.ndarra
     return np.array([h in part for h in hashes])
 
 
-def _with_test(data: LabelledArrays, rule: SplitRule) -> LabelledArrays:
-    if rule.preset == "paper":
-        held_out = np.arange(len(data.labels)) >= int((1 - rule.test) * len(data.labels))
-        if held_out.all() or not held_out.any():
-            raise TaskError(
-                f"Cannot take the last {rule.test:g} of {len(held_out)} samples and leave some. "
-                "Give a fraction between 0 and 1, or more data."
-            )
-    else:
-        hashes = content_hashes(row.tobytes() for row in data.inputs)
-        held_out = chosen(hashes, rule.test, f"test {rule.seed}")
-    kept = ~held_out
-    return LabelledArrays(
-        data.name, data.inputs[kept], data.labels[kept], data.inputs[held_out], data.labels[held_out]
-    )
+def _test_part(hashes: Sequence[str], rule: SplitRule) -> Bool[np.ndarray, " samples"]:
+    if rule.preset == "default":
+        return chosen(tuple(hashes), rule.test, f"test {rule.seed}")
+    held_out = np.arange(len(hashes)) >= int((1 - rule.test) * len(hashes))
+    if held_out.all() or not held_out.any():
+        raise TaskError(
+            f"Cannot take the last {rule.test:g} of {len(held_out)} samples and leave some. "
+            "Give a fraction between 0 and 1, or more data."
+        )
+    return held_out
 
 
 def _part(

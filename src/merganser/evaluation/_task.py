@@ -53,9 +53,13 @@ class Splits:
         validation: What the winner is chosen on; None in the paper's protocol, which chooses on search scores.
         test: What is scored once, at the end, for the winner and every parent; None if there is none.
         dropped: Samples left out because the same content is in a later split.
+        notes: What somebody who uses the data should know.
+        weight: How much the task counts among others, unless said otherwise.
     """
 
     search: Task
     validation: Task | None = None
     test: Task | None = None
     dropped: int = 0
+    notes: tuple[str, ...] = ()
+    weight: float = 1.0

@@ -24,9 +24,8 @@ from merganser.evaluation import (
     Task,
     check_disjoint,
     join_splits,
-    read_arrays,
+    open_task,
     sample_weights,
-    split_arrays,
 )
 from merganser.evolution import (
     FULL_COVARIANCE_LIMIT,
@@ -177,7 +176,7 @@ class Plan:
     @property
     def notes(self) -> tuple[str, ...]:
         """What somebody who starts this run should know."""
-        notes = []
+        notes = list(self.splits.notes)
         if self.splits.dropped:
             notes.append(
                 f"{self.splits.dropped:,} training samples are left out: the test set holds them too."
@@ -248,7 +247,8 @@ def make_plan(
         weighted = settings.weighted_tasks
         parts = [_open_task(t.task, settings) for t in weighted]
         splits = join_splits(parts)
-        weights = sample_weights([len(p.search.samples) for p in parts], [t.weight for t in weighted])
+        shares = [t.weight * p.weight for t, p in zip(weighted, parts, strict=True)]
+        weights = sample_weights([len(p.search.samples) for p in parts], shares)
     else:
         check_disjoint(splits)
         weights = np.ones(len(splits.search.samples))
@@ -329,12 +329,7 @@ def _open_task(reference: str, settings: EvolveSettings) -> Splits:
     rule = SplitRule(
         settings.splits.preset, settings.splits.validation, settings.splits.test, settings.splits.seed
     )
-    if ":" in reference and not Path(reference).exists():
-        made = call_reference(reference)
-        splits = made if isinstance(made, Splits) else Splits(made)
-        check_disjoint(splits)
-        return splits
-    return split_arrays(read_arrays(reference), rule)
+    return open_task(reference, rule)
 
 
 def _module(settings: EvolveSettings) -> nn.Module | None:

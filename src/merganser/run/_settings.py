@@ -117,7 +117,8 @@ class TaskSettings:
     """One of several tasks.
 
     Attributes:
-        task: Task reference: `digits`, an npz file, a folder of arrays, or `module:function`.
+        task: Task reference, as `evaluation.open_task` takes it: `digits`, arrays, a file of questions, a task file,
+            or `module:function`.
         weight: How much it counts.
     """
 
