@@ -11,8 +11,9 @@
 | [`pack_scores`][], [`unpack_scores`][], [`pack_mask`][], [`unpack_mask`][] | rows as bytes |
 """
 
+from merganser._errors import NonFiniteOutputError
 from merganser.evaluation._arrays import LabelledArrays, read_arrays
-from merganser.evaluation._classification import Classification, NonFiniteOutputError
+from merganser.evaluation._classification import Classification
 from merganser.evaluation._intervals import Interval, difference_interval, mean_interval
 from merganser.evaluation._matrix import ScoreMatrix
 from merganser.evaluation._mixture import Mixture, join_splits, sample_weights
