@@ -50,7 +50,7 @@ class _Content(NamedTuple):
 
 
 class Memory:
-    """A module's memory, by the names of tensors on disk.
+    """A module's memory, by the names of tensors on disk; a sink that lends its memory to the executor.
 
     Args:
         places: For each tensor on disk the view it is written to.
@@ -61,11 +61,7 @@ class Memory:
         self._places, self._source = places, source
         self._contents: dict[str, _Content] = {}
         self._measured: tuple[Hashable, object] = (None, None)
-        self._flat = {
-            name: place.view(-1).view(torch.uint8).numpy()
-            for name, place in places.items()
-            if place.device.type == "cpu" and place.is_contiguous() and place.numel()
-        }
+        self._flat = {name: place.view(-1) for name, place in places.items() if place.is_contiguous()}
 
     @property
     def is_whole(self) -> bool:
@@ -104,12 +100,13 @@ class Memory:
 
         return self._renew({name: _Content(((checkpoint, name),), None) for name in self._places}, write)
 
-    def write_at(self, name: str, offset: int, chunk: memoryview) -> None:
-        """Take bytes of a tensor, from any thread, in any order: what makes this a sink."""
+    def room(self, name: str, begin: int, end: int) -> Tensor | None:
+        """Lend the memory of elements [begin, end) of a tensor, if they lie side by side."""
         flat = self._flat.get(name)
-        if flat is not None:
-            flat[offset : offset + len(chunk)] = np.frombuffer(chunk, dtype=np.uint8)
-            return
+        return None if flat is None else flat[begin:end]
+
+    def write_at(self, name: str, offset: int, chunk: memoryview) -> None:
+        """Take bytes of a tensor, from any thread, in any order."""
         place = self._places[name]
         values = torch.from_numpy(np.frombuffer(chunk, dtype=np.uint8).copy()).view(place.dtype)
         write_range(place, offset // place.element_size(), values)

@@ -84,10 +84,10 @@ def carried(
         >>> source, target = torch.arange(6).view(2, 3), torch.zeros(3, 2).T
         >>> view = carried(source[:, 1], source, target)
         >>> view.fill_(7)
-        tensor([7, 7])
+        tensor([7., 7.])
         >>> target
-        tensor([[0, 7, 0],
-                [0, 7, 0]])
+        tensor([[0., 7., 0.],
+                [0., 7., 0.]])
     """
     axes = [axis for axis in range(source.dim()) if source.shape[axis] > 1]
     axes.sort(key=source.stride, reverse=True)
