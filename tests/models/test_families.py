@@ -15,7 +15,8 @@ import transformers
 
 from merganser import CheckpointError, load
 from merganser.merging import Engine, plan_merge
-from merganser.models import LanguageModel
+from merganser.models import GenerationRequest, LanguageModel
+from merganser.models._tokens import Answer
 from merganser.weights import Checkpoint, Execution, open_checkpoint, save
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -153,6 +154,53 @@ def test_experts_are_packed_in_memory_and_single_on_disk(name, family):
     assert {len(names) for names in packed} == {3, 6}, "three experts: down alone, gate and up together"
     gate_and_up = next(names for names in packed if len(names) == 6)
     assert [".1." in name for name in gate_and_up] == [False, False, True, True, False, False]
+
+
+SPEAKING = (
+    "Mistral",
+    "Gemma2",
+    "Gemma3Text",
+    "Phi3",
+    "GPT2",
+    "GPTNeoX",
+    "Falcon",
+    "Bloom",
+    "Mixtral",
+    "GptOss",
+)
+"""With windows, absolute and rotary positions, ALiBi, experts."""
+
+SAME = "Once upon a time there was a dog named Tim. "
+
+
+@pytest.mark.parametrize("beginning", ["", SAME], ids=["apart", "with a common beginning"])
+@pytest.mark.parametrize("name", SPEAKING)
+def test_answers_are_those_of_one_at_a_time_without_a_cache(name, beginning, tmp_path, stories):
+    torch.manual_seed(5)
+    config = getattr(transformers, f"{name}Config")(**SMALL | FAMILIES[name] | {"vocab_size": 512})
+    module = transformers.AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    module.save_pretrained(tmp_path)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(stories / file, tmp_path)
+    alive, reference = load(tmp_path), loaded(tmp_path)
+    alive.tokens.ends = frozenset()
+    prompts = [beginning + rest for rest in ("Lily", "The cat and the dog", "A big red ball")]
+    asked = [alive.tokens.prompt(prompt) for prompt in prompts]
+    spoken = []
+    for prompt in asked:
+        tokens = list(prompt)
+        with torch.no_grad():
+            for _ in range(8):
+                tokens.append(int(reference(torch.tensor([tokens]), use_cache=False).logits[0, -1].argmax()))
+        answer = Answer(alive.tokens, prompt)
+        for token in tokens[len(prompt) :]:
+            answer.add(token)
+        spoken.append(answer.text)
+    found = alive.generate([GenerationRequest(prompt, max_tokens=8) for prompt in prompts])
+    assert [response.text for response in found] == spoken
 
 
 def test_a_head_of_its_own_counts_although_the_configuration_ties_it(family, tmp_path):

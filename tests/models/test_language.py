@@ -312,6 +312,8 @@ def test_log_likelihoods_do_not_depend_on_what_is_asked_beside(alive):
     for other in (alone, small):
         assert [a.total for a in other] == pytest.approx([a.total for a in together], abs=2e-4)
     assert alive.log_likelihoods([Continuation("Once", "")])[0].tokens == 0
+    blank, none = alive.log_likelihoods([Continuation("  ", "Once"), Continuation("", "  Once")])
+    assert blank == none
     assert alive.log_likelihoods([]) == []
 
 

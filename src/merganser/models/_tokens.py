@@ -80,19 +80,20 @@ class Tokens:
         return tokens or ([] if self.start is None else [self.start])
 
     def split(self, context: str, text: str) -> tuple[list[int], list[int]]:
-        """Tokens of a context, and of the text after it.
+        """Tokens of a context, and of the text after it; a context of blanks is none.
 
         Raises:
             ValueError: If there is no context, and the model has no token that begins a text.
         """
-        if not context:
+        bare = context.rstrip()
+        if not bare:
+            text = context + text
             if self.start is None:
                 raise ValueError(
                     "A text without a context needs a token that begins it, and the tokenizer has none."
                 )
             tokens = self._tokenizer(text, add_special_tokens=False)["input_ids"]
             return ([], tokens) if tokens[:1] == [self.start] else ([self.start], tokens)
-        bare = context.rstrip()
         first = self.prompt(bare)
         return first, self.prompt(context + text)[len(first) :]
 
