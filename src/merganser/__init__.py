@@ -6,6 +6,7 @@
 | [`resume`][] | go on with a run that was interrupted |
 | [`merge`][] | combine models by rule: linear, slerp, ties and others |
 | [`verify`][] | rebuild a merged model from its recipe and compare |
+| [`load`][] | a language model brought to life: it generates, scores, and becomes other models in place |
 | [`open`][] | a checkpoint: named tensors, read lazily |
 | [`materialise`][] | the model that a recipe describes |
 
@@ -23,6 +24,7 @@ from merganser._version import __version__
 
 if TYPE_CHECKING:
     from merganser.merging import Combination, materialise, merge, read_recipe, verify
+    from merganser.models import load
     from merganser.report import write_report
     from merganser.run import Outcome, evolve, resume
     from merganser.weights import Checkpoint, save
@@ -33,6 +35,7 @@ _HOMES = {
     "Combination": ("merging", "Combination"),
     "Outcome": ("run", "Outcome"),
     "evolve": ("run", "evolve"),
+    "load": ("models", "load"),
     "materialise": ("merging", "materialise"),
     "merge": ("merging", "merge"),
     "open": ("weights", "open_checkpoint"),
@@ -55,6 +58,7 @@ __all__ = [
     "TaskError",
     "__version__",
     "evolve",
+    "load",
     "materialise",
     "merge",
     "open",

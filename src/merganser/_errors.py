@@ -36,3 +36,7 @@ class TaskError(MerganserError):
 
 class RunError(MerganserError):
     """A run directory cannot be used as asked."""
+
+
+class NonFiniteOutputError(ArithmeticError):
+    """A model answered with NaN or infinity: then nothing it says can be trusted, and the model is the cause."""

@@ -15,6 +15,7 @@ _COMMANDS = {
     "methods": ("_merge", "methods"),
     "verify": ("_merge", "verify_merge"),
     "explain": ("_explain", "explain_merge"),
+    "generate": ("_generate", "generate"),
     "recipe": ("_recipe", "recipe"),
     "citation": ("_citation", "citation"),
     "evaluate": ("_evaluate", "evaluate_models"),

@@ -16,9 +16,10 @@
 | [`pack_scores`][], [`unpack_scores`][], [`pack_mask`][], [`unpack_mask`][] | rows as bytes |
 """
 
+from merganser._errors import NonFiniteOutputError
 from merganser.evaluation._arrays import LabelledArrays, read_arrays
 from merganser.evaluation._choice import ChoiceTask
-from merganser.evaluation._classification import Classification, NonFiniteOutputError
+from merganser.evaluation._classification import Classification
 from merganser.evaluation._columns import Columns, read_questions
 from merganser.evaluation._evaluate import Chosen, SplitName, Stage, choose, evaluate
 from merganser.evaluation._generative import GenerativeTask

@@ -9,15 +9,12 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
+from merganser._errors import NonFiniteOutputError
 from merganser.evaluation._samples import Samples, content_hashes
 from merganser.models import LiveModel
 
 _SCORER = "classification 1"
 _BATCH = 4096  # samples at a time: more need memory and gain nothing
-
-
-class NonFiniteOutputError(ArithmeticError):
-    """A model answered with NaN or infinity."""
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ and in float64 for double-precision ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from merganser.merging._combination import Combination
 from merganser.merging._plan import MergePlan, Target
@@ -54,15 +54,22 @@ def combine_flat(
             f"Positions [{begin}, {end}) of {len(combination.seeds)} seeds need an array of shape "
             f"{(len(combination.seeds), end - begin)}, but it has {seeds.shape}."
         )
-    breaks = combination.breaks
-    first = int(np.searchsorted(breaks, begin, side="right")) - 1
-    last = int(np.searchsorted(breaks, end, side="left"))
-    lengths = np.diff(np.clip(breaks[first : last + 1], begin, end))
-    coefficients = combination.coefficients[first:last].astype(seeds.dtype)
+    breaks, coefficients = _within(combination, begin, end)
+    lengths, coefficients = np.diff(breaks), coefficients.astype(seeds.dtype)
     child = np.repeat(coefficients[:, 0], lengths) * seeds[0]
     for k in range(1, len(seeds)):
         child += np.repeat(coefficients[:, k], lengths) * seeds[k]
     return child
+
+
+def _within(
+    combination: Combination, begin: int, end: int
+) -> tuple[Int[np.ndarray, " breaks"], Float[np.ndarray, "segments seeds"]]:
+    """The breaks of positions [begin, end), both of them among these, and the coefficients between."""
+    first = int(np.searchsorted(combination.breaks, begin, side="right")) - 1
+    last = int(np.searchsorted(combination.breaks, end, side="left"))
+    breaks = np.clip(combination.breaks[first : last + 1], begin, end)
+    return breaks, combination.coefficients[first:last]
 
 
 def plan_combination(combination: Combination, seeds: Sequence[Checkpoint]) -> MergePlan:
@@ -99,13 +106,23 @@ class _Combine(MergeMethod):
     combination: Combination
     starts: Mapping[str, int]
 
+    def treatment(self, tensor: str, numel: int) -> Hashable:
+        """The segments that a tensor has a part of: most children of a search differ in few of them."""
+        begin = self.starts[tensor]
+        breaks, coefficients = _within(self.combination, begin, begin + numel)
+        return (breaks - begin).tobytes(), coefficients.tobytes()
+
     def combine(self, part: Part, stats: Any) -> torch.Tensor:  # noqa: ARG002
         """Add up the segments that this part touches."""
-        import torch
-
-        begin, values = self.starts[part.tensor] + part.begin, part.values.cpu().numpy()
-        flat = combine_flat(self.combination, values, begin, begin + values.shape[1])
-        return torch.from_numpy(flat).to(part.values.device)
+        begin = self.starts[part.tensor] + part.begin
+        breaks, coefficients = _within(self.combination, begin, begin + part.values.shape[1])
+        child = part.values[0]
+        for segment, first, last in zip(coefficients, breaks[:-1] - begin, breaks[1:] - begin, strict=True):
+            for values, coefficient in zip(part.values, segment, strict=True):
+                values[first:last] *= coefficient  # as combine_flat rounds: product by product, sum by sum
+            for values in part.values[1:]:
+                child[first:last] += values[first:last]
+        return child
 
 
 def checkpoint_of(flat: Float[np.ndarray, " positions"], donor: Checkpoint) -> Checkpoint:

@@ -15,12 +15,20 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from merganser._errors import CheckpointError
 from merganser.merging._plan import MergePlan, Target
 from merganser.merging.methods import MergeMethod, Noise, Part
-from merganser.weights import DTYPES, REDUCTION, Buffers, Checkpoint, Execution, single_threaded
+from merganser.weights import (
+    DTYPES,
+    REDUCTION,
+    Buffers,
+    Checkpoint,
+    Execution,
+    TensorSpec,
+    single_threaded,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +40,7 @@ _NARROW = ("F16", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0")
 """Element types whose range is smaller than that of the arithmetic."""
 
 _R = TypeVar("_R")
+_Room: TypeAlias = "Callable[[str, int, int], torch.Tensor | None]"
 
 
 @runtime_checkable
@@ -40,6 +49,15 @@ class Sink(Protocol):
 
     def write_at(self, name: str, offset: int, chunk: memoryview) -> None:
         """Take bytes of a tensor, from any thread, in any order."""
+        ...
+
+
+@runtime_checkable
+class RoomySink(Sink, Protocol):
+    """A sink that lends its memory, so that rounding writes where the result is to be."""
+
+    def room(self, name: str, begin: int, end: int) -> torch.Tensor | None:
+        """A flat view of elements [begin, end) of a tensor, in the type it is written with; None if it has none."""
         ...
 
 
@@ -97,7 +115,8 @@ class Engine:
         with single_threaded():
             self._measure_model()
             units = sorted(self._units(targets), key=lambda unit: unit.begin - unit.end)
-            written = self.execution.map(lambda unit: self._write(unit, sink), _foreseen(units))
+            room = sink.room if isinstance(sink, RoomySink) else None  # asked once: the question is slow
+            written = self.execution.map(lambda unit: self._write(unit, sink, room), _foreseen(units))
             for unit, _ in zip(units, written, strict=True):
                 self._advance(_share(self._cost(unit.target), unit), "merging")
 
@@ -173,7 +192,7 @@ class Engine:
                 values -= base
             yield Part(values, base, block.begin, columns, noise, target.spec.name, target.spec.shape)
 
-    def _write(self, unit: _Unit, sink: Sink) -> None:
+    def _write(self, unit: _Unit, sink: Sink, room: _Room | None) -> None:
         method = unit.target.method
         if method is None:
             _copy(unit.target, sink)
@@ -185,38 +204,41 @@ class Engine:
             elif method.scope == "model" and self._model_stats is not None:
                 stats = self._model_stats[_group(unit.target)]
             for part in self.parts(unit.target, unit.begin, unit.end):
-                self._combine(method, part, stats, unit.target, sink)
+                merged = self._combined(method, part, stats, unit.target)
+                self._store(merged, part.begin, unit.target.spec, sink, room)
         except ValueError as error:
             fault = self.find_fault(unit.target, unit.begin, unit.end)
             raise (fault or ValueError(f"Tensor {unit.target.spec.name!r}: {error}")) from error
 
-    def _combine(self, method: MergeMethod, part: Part, stats: Any, target: Target, sink: Sink) -> None:
+    def _combined(self, method: MergeMethod, part: Part, stats: Any, target: Target) -> torch.Tensor:
+        """The merged numbers of a part, which fit the type they will have."""
         merged = method.combine(part, stats)
         if part.base is not None and method.rule.space == "deltas":
             merged.add_(part.base)
-        spec = target.spec
-        stored = self._rounded(merged, spec.dtype)
-        if stored is None:
+        if not _fits(merged, target.spec.dtype):
             raise ValueError(
-                f"the merged numbers do not fit {DTYPES[spec.dtype].library}: they are infinite or no numbers. "
+                f"the merged numbers do not fit {DTYPES[target.spec.dtype].library}: they are infinite or no numbers. "
                 "Check the parameters, or choose a wider `dtype`."
             )
-        sink.write_at(spec.name, part.begin * spec.itemsize, stored.numpy().data)
+        return merged
 
-    def _rounded(self, merged: torch.Tensor, dtype: str) -> torch.Tensor | None:
-        """The numbers as bytes of their stored type; None if one of them is not finite there."""
+    def _store(
+        self, merged: torch.Tensor, begin: int, spec: TensorSpec, sink: Sink, room: _Room | None
+    ) -> None:
+        """Round once, and hand over; straight into the sink's own memory where it lends some."""
+        lent = None if room is None else room(spec.name, begin, begin + len(merged))
+        if lent is not None:
+            lent.copy_(merged)
+        else:
+            sink.write_at(spec.name, begin * spec.itemsize, self._rounded(merged, spec.dtype).numpy().data)
+
+    def _rounded(self, merged: torch.Tensor, dtype: str) -> torch.Tensor:
+        """The numbers as bytes of their stored type."""
         import torch
 
-        stored_type = getattr(torch, DTYPES[dtype].library)
-        is_narrower = dtype in _NARROW or (merged.dtype == torch.float64 and dtype != "F64")
-        if is_narrower or not math.isfinite(merged.sum().item()):
-            limits = torch.finfo(stored_type)
-            most = limits.max * (1 + limits.eps / 8)  # what the last bit of a float32 adds still rounds to it
-            low, high = (value.item() for value in merged.aminmax())  # a NaN comes through both
-            if not (-most <= low and high <= most):
-                return None
         if dtype == "F32" and merged.device.type == "cpu" and merged.dtype == torch.float32:
             return merged.view(torch.uint8)
+        stored_type = getattr(torch, DTYPES[dtype].library)
         rounded = self._outputs.matrix(1, len(merged), stored_type, "cpu")[0]
         return rounded.copy_(merged).view(torch.uint8)
 
@@ -235,6 +257,19 @@ class Engine:
                         f"{block.begin + at:,}. The model is damaged: use a sound copy."
                     )
         return None
+
+
+def _fits(merged: torch.Tensor, dtype: str) -> bool:
+    """Whether all numbers are finite in their stored type."""
+    import torch
+
+    is_narrower = dtype in _NARROW or (merged.dtype == torch.float64 and dtype != "F64")
+    if not is_narrower and math.isfinite(merged.sum().item()):
+        return True
+    limits = torch.finfo(getattr(torch, DTYPES[dtype].library))
+    most = limits.max * (1 + limits.eps / 8)  # what the last bit of a float32 adds still rounds to it
+    low, high = (value.item() for value in merged.aminmax())  # a NaN comes through both
+    return -most <= low and high <= most
 
 
 class _TensorScan:

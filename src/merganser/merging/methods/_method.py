@@ -146,6 +146,15 @@ class MergeMethod(ABC):
         """What `prepare` depends on: tensors whose methods agree in it share statistics of the whole model."""
         return self
 
+    def treatment(self, tensor: str, numel: int) -> Hashable:
+        """What decides, beside the sources, what becomes of a tensor: equal where the results are.
+
+        Args:
+            tensor: Its name.
+            numel: Its elements.
+        """
+        return self
+
     def prepare(self, scan: Scan) -> Any:
         """Statistics that the formula needs; None if it needs none."""
         return None
