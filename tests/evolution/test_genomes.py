@@ -17,9 +17,10 @@ from merganser.evolution import (
     _genomes,
     angle_between,
     dense_genome,
+    drawn_cross,
     random_start,
 )
-from merganser.merging import combine_flat
+from merganser.merging import Chromosomes, combine_flat
 
 SIZE = 30
 weights, splits = st.floats(0, 1, exclude_max=True), st.integers(0, SIZE)
@@ -199,3 +200,35 @@ def test_angles_of_zero_and_of_nothing_are_none():
     assert angle_between(one, one) == pytest.approx(0, abs=1e-7)
     assert angle_between(one, -one) == pytest.approx(math.pi)
     assert angle_between(np.array([1.0, 0]), np.array([0.0, 2])) == pytest.approx(math.pi / 2)
+
+
+APART = Chromosomes.of([(0, 10), (1, 12), (0, 8)])
+
+
+def apart(**options):
+    return CombinationSpace(("a", "b"), np.stack(starts(0)), chromosomes=APART, **options)
+
+
+def test_every_chromosome_of_every_child_has_a_split_of_its_own():
+    space = apart()
+    assert space.chromosomes == (18, 12)
+    u = [0.0, 0.0, 0.5, 0.25, 0.75, 0.0, 0.0, 0.0]
+    cross = drawn_cross(space, u)
+    assert cross == Cross(0.25, 9 + 9, None, (9, 9))
+    child = space.child(*space.seeds, cross)
+    assert child.breaks.tolist() == [0, 9, 10, 19, SIZE]
+    assert space.child(*space.seeds, Cross(0.25)).segments == 1
+    assert drawn_cross(space, u, split_point=False) == Cross(0.25)
+
+
+def test_one_chromosome_draws_as_if_there_were_none():
+    u = [0.1, 0.2, 0.5, 0.25, 0.75, 0.6, 0.0, 0.0]
+    assert drawn_cross(CombinationSpace(("a", "b"), np.stack(starts(0))), u) == Cross(0.25, 15)
+    assert drawn_cross(DenseSpace(0, SIZE), u) == Cross(0.25, 15, (0.75, 0.6))
+
+
+def test_chromosomes_that_cannot_be_are_told():
+    with pytest.raises(ValueError, match="no angle on each side of one split"):
+        apart(angles="sides")
+    with pytest.raises(ValueError, match="at most 5 chromosomes, but there are 6"):
+        CombinationSpace("ab", np.ones((2, 6)), chromosomes=Chromosomes.of((i, 1) for i in range(6)))

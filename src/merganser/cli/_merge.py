@@ -21,6 +21,7 @@ from rich.table import Table
 
 from merganser.cli._output import FAILED, Json, Quiet, clear_errors, print_json, say_far, tables, words
 from merganser.cli._parameters import with_parameters
+from merganser.cli._tune import facts, show, tuned, wish_of
 from merganser.interop import Stage, carry_out, plan_mergekit
 from merganser.merging import (
     FAR,
@@ -41,9 +42,9 @@ from merganser.merging import (
     write_merge,
 )
 from merganser.merging import Progress as Step
-from merganser.weights import Checkpoint, Execution
+from merganser.weights import Checkpoint, Execution, refuse_existing
 
-_HOW = "How"
+_HOW, _TUNING = "How", "Tuning parameters"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -115,6 +116,37 @@ def merge(
     device: Annotated[
         str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.", rich_help_panel=_HOW)
     ] = "cpu",
+    tune: Annotated[
+        str | None,
+        typer.Option(
+            help="Parameters to tune on a task first: lambda,density; with bounds lambda=0:3; weight:each for one "
+            "value a model.",
+            metavar="NAME[,NAME…]",
+            rich_help_panel=_TUNING,
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="What to tune for: digits, FILE.npz, a folder of arrays.", rich_help_panel=_TUNING),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Merges to try, or a time such as 10m.",
+            metavar="N|TIME",
+            show_default="100",
+            rich_help_panel=_TUNING,
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run directory of the tuning; an interrupted run in it is resumed.",
+            metavar="DIR",
+            show_default="new, in runs/",
+            rich_help_panel=_TUNING,
+        ),
+    ] = None,
     digests: Annotated[
         bool,
         typer.Option(
@@ -134,10 +166,11 @@ def merge(
     """
     with clear_errors():
         execution = Execution(workers or default_workers(), device=device)
+        wish, found = wish_of(tune, task, budget, run), None
         options: dict[str, Any] = {"shard_size": _bytes(shard_size), "overwrite": overwrite}
         if _is_file(models):
             said = {"method": method, "base": base, "donor": donor, "tokenizer": tokenizer, "dtype": dtype}
-            _refuse_options({**said, "chat-template": chat_template, **parameters})
+            _refuse_options({**said, "chat-template": chat_template, "tune": tune, **parameters})
             stages = plan_mergekit(models[0], formulas=_formulas(formulas), seed=seed)
             plans = [stage.plan for stage in stages]
             _print_notes(models[0], stages)
@@ -150,6 +183,11 @@ def merge(
             if formulas != "papers":
                 raise ValueError("--as goes with a mergekit file; methods named here follow the papers.")
             opened, base_opened, donor_opened = open_models(models, base, donor)
+            if wish is not None:
+                _check_place(out, dry_run=dry_run, overwrite=overwrite)
+                method = method or "linear"
+                found = tuned(wish, models, method, base=base, parameters=parameters, seed=seed, quiet=quiet)
+                parameters = {**found.parameters}
             plan = plan_merge(
                 opened,
                 method or "linear",
@@ -179,11 +217,21 @@ def merge(
         seconds = time.monotonic() - began
     written = plans[-1].bytes_out
     if as_json:
-        print_json({"out": str(out), "tensors": len(merged), "bytes": written, "seconds": round(seconds, 3)})
+        done = {"out": str(out), "tensors": len(merged), "bytes": written, "seconds": round(seconds, 3)}
+        print_json(done if found is None else done | facts(found))
     else:
+        if found is not None:
+            show(found)
         speed = sum(plan.bytes_in + plan.bytes_out for plan in plans) / max(seconds, 1e-9)
         amount = f"{len(merged):,} tensors, {_size(written)} in {seconds:.1f} s"
         words.print(f"{out}: {amount} ({_size(speed)}/s read and written)", soft_wrap=True)
+
+
+def _check_place(out: Path | None, *, dry_run: bool, overwrite: bool) -> None:
+    """What would be said after tuning is said before."""
+    if out is None or dry_run:
+        raise ValueError("Tuning ends with a merge: name a folder with --out, and leave out --dry-run.")
+    refuse_existing(out, overwrite=overwrite)
 
 
 def _is_file(models: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@
 | [`Niches`][], [`niche_fitness`][], [`attraction`][], [`coverage`][], [`entropy`][] | how a population competes |
 | [`Archive`][], [`ArchiveMember`][] | a population and what follows from its scores |
 | [`CombinationSpace`][], [`DenseSpace`][], [`DenseGenome`][], [`Cross`][], [`Space`][], [`Genome`][] | what evolves |
+| [`drawn_cross`][], [`random_start`][] | what is random about it |
 | [`RecipeSpace`][], [`RecipeGenome`][], [`Genes`][], [`Gene`][], [`Domain`][], [`Seeded`][] | merges by rule |
 | [`Grouping`][] | groups of tensors that have genes of their own |
 | [`Search`][], [`Proposal`][], [`Row`][], [`Screening`][], [`Member`][] | what a search is |
@@ -35,6 +36,7 @@ from merganser.evolution._genomes import (
     Space,
     angle_between,
     dense_genome,
+    drawn_cross,
     random_start,
 )
 from merganser.evolution._grid import Grid
@@ -87,6 +89,7 @@ __all__ = [
     "attraction",
     "coverage",
     "dense_genome",
+    "drawn_cross",
     "entropy",
     "keyed_generator",
     "niche_fitness",

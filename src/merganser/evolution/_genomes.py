@@ -25,16 +25,20 @@ from jaxtyping import Float, Float32
 from merganser.evolution._random import NormalTable, keyed_generator
 from merganser.merging import (
     Angles,
+    Chromosomes,
     Combination,
     Gram,
     Rule,
     combine_flat,
     crossover,
+    crossover_apart,
     linear_weights,
     slerp_weights,
 )
 
 _REMEMBERED_ANGLES = 4096
+_SPLIT_DRAWS = (2, 4, 5, 6, 7)
+"""Which of a child's uniform numbers are for split points; the second and third are for noise where there is some."""
 
 
 @runtime_checkable
@@ -53,13 +57,15 @@ class Cross:
 
     Attributes:
         weight: $w_m$ in [0, 1), weight of the second parent before the split, one minus it after.
-        split: $w_s$ in [0, P]; 0 is plain interpolation.
+        split: $w_s$ in [0, P]; 0 is plain interpolation. Of several chromosomes: all positions before their splits.
         noise: Two uniforms that choose the mutation, or None for no mutation.
+        splits: The split of each of several chromosomes; empty for plain interpolation.
     """
 
     weight: float
     split: int = 0
     noise: tuple[float, float] | None = None
+    splits: tuple[int, ...] = ()
 
 
 @runtime_checkable
@@ -90,6 +96,11 @@ class Space(Seeded, Protocol):
         """Number of positions P that a split point may fall on."""
         ...
 
+    @property
+    def chromosomes(self) -> Sequence[int]:
+        """Number of positions of each chromosome: of groups that are split independently; often just P."""
+        ...
+
     def child(self, first: Any, second: Any | None, cross: Cross) -> Any:
         """The child of one or two genomes."""
         ...
@@ -107,9 +118,11 @@ class CombinationSpace:
         seeds: Flat parameters of each seed, finite.
         rule: Arc or line.
         angles: One angle per child, or one for each side of the split.
+        chromosomes: Groups of positions that are split independently; None for one.
 
     Raises:
-        ValueError: If there is no seed, or one holds a value that is not finite.
+        ValueError: If there is no seed, one holds a value that is not finite, there are more than five chromosomes, or
+            they are to have an angle for each side.
     """
 
     mutates = False
@@ -121,7 +134,10 @@ class CombinationSpace:
         *,
         rule: Rule = "slerp",
         angles: Angles = "whole",
+        chromosomes: Chromosomes | None = None,
     ) -> None:
+        if chromosomes is not None:
+            _check_chromosomes(chromosomes, angles)
         if len(digests) == 0 or len(digests) != len(seeds):
             raise ValueError(
                 f"Expected one digest per seed and at least one seed, got {len(digests)} and {len(seeds)}."
@@ -136,7 +152,9 @@ class CombinationSpace:
         self._values = seeds
         self._rule: Rule = rule
         self._angles: Angles = angles
+        self._chromosomes = chromosomes
         self.size = seeds.shape[1]
+        self.chromosomes = (self.size,) if chromosomes is None else chromosomes.sizes
         self.gram = Gram.of(seeds)
         self.seeds = tuple(Combination.seed(tuple(digests), k, self.size) for k in range(len(digests)))
 
@@ -144,6 +162,16 @@ class CombinationSpace:
         """Crossover; without a second parent the first one again."""
         if second is None:
             return first
+        if self._chromosomes is not None:
+            return crossover_apart(
+                first,
+                second,
+                weight=cross.weight,
+                splits=cross.splits or (0,) * len(self.chromosomes),
+                chromosomes=self._chromosomes,
+                gram=self.gram,
+                rule=self._rule,
+            )
         return crossover(
             first,
             second,
@@ -221,7 +249,7 @@ class DenseSpace:
     ) -> None:
         if starts is None:
             starts = [random_start(seed, k, size) for k in range(count)]
-        self.size, self.mutates = size, sigma > 0
+        self.size, self.chromosomes, self.mutates = size, (size,), sigma > 0
         self._rule, self._angles = rule, angles
         self._noise = NormalTable(seed, size, sigma) if sigma > 0 else None
         self._key = hashlib.blake2b(f"dense {seed} {sigma!r} {rule} {angles}".encode()).digest()
@@ -281,6 +309,31 @@ class DenseSpace:
                 self._remembered.clear()
             self._remembered[pair] = angle_between(first.vector, second.vector)
         return self._remembered[pair]
+
+
+def drawn_cross(space: Space, u: Sequence[float], *, split_point: bool = True) -> Cross:
+    """What a child's eight uniform numbers say of its crossover: weight, split points and mutation.
+
+    Args:
+        space: Where its parents live.
+        u: The numbers.
+        split_point: Whether there are split points at all.
+    """
+    noise = (u[4], u[5]) if space.mutates else None
+    if not split_point:
+        return Cross(u[3], 0, noise)
+    splits = tuple(int(u[i] * size) for i, size in zip(_SPLIT_DRAWS, space.chromosomes, strict=False))
+    return Cross(u[3], sum(splits), noise, splits if len(splits) > 1 else ())
+
+
+def _check_chromosomes(chromosomes: Chromosomes, angles: Angles) -> None:
+    count = len(chromosomes.sizes)
+    if count > len(_SPLIT_DRAWS):
+        raise ValueError(f"There may be at most {len(_SPLIT_DRAWS)} chromosomes, but there are {count}.")
+    if angles == "sides":
+        raise ValueError(
+            "Chromosomes are split independently, so there is no angle on each side of one split. Use angles='whole'."
+        )
 
 
 def random_start(seed: int, index: int, size: int) -> Float32[np.ndarray, " positions"]:

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float
 
 from merganser.evolution._archive import ArchiveMember
 from merganser.evolution._best import weighted_mean
-from merganser.evolution._genomes import Cross, Space
+from merganser.evolution._genomes import Space, drawn_cross
 from merganser.evolution._random import KeyedUniforms
 from merganser.evolution._search import Proposal, Row
 
@@ -130,8 +130,7 @@ class MapElites:
             return Proposal(index, seeds[index], "seed")
         u = self.uniforms(index).tolist()
         first, second = self._parents(u[0], u[1])
-        noise = (u[4], u[5]) if self.space.mutates else None
-        cross = Cross(u[3], int(u[2] * self.space.size), noise)
+        cross = drawn_cross(self.space, u)
         child = self.space.child(first.genome, second.genome, cross)
         return Proposal(index, child, "cross", (first.index, second.index), cross)
 

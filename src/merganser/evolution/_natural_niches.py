@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Float
 
 from merganser.evolution._archive import Archive, ArchiveMember
-from merganser.evolution._genomes import Cross, Space
+from merganser.evolution._genomes import Cross, Space, drawn_cross
 from merganser.evolution._niches import Niches
 from merganser.evolution._random import KeyedUniforms, two_of
 from merganser.evolution._rejection import NicheScreening, VisitingPlan, applies
@@ -182,9 +182,8 @@ class NaturalNiches:
         u: list[float],
     ) -> Proposal:
         space = self.space
-        noise = (u[4], u[5]) if space.mutates else None
         if second is None:
-            cross = Cross(0.0, 0, noise)
+            cross = Cross(0.0, 0, (u[4], u[5]) if space.mutates else None)
             return Proposal(index, space.child(first[1], None, cross), kind, (first[0],), cross)
-        cross = Cross(u[3], int(u[2] * space.size) if self.variation.split_point else 0, noise)
+        cross = drawn_cross(space, u, split_point=self.variation.split_point)
         return Proposal(index, space.child(first[1], second[1], cross), kind, (first[0], second[0]), cross)

@@ -16,7 +16,15 @@ from jaxtyping import Float
 
 from merganser.evolution._archive import ArchiveMember
 from merganser.evolution._best import Best
-from merganser.evolution._genomes import Cross, DenseSpace, Seeded, Space, dense_genome, random_start
+from merganser.evolution._genomes import (
+    Cross,
+    DenseSpace,
+    Seeded,
+    Space,
+    dense_genome,
+    drawn_cross,
+    random_start,
+)
 from merganser.evolution._random import KeyedUniforms, keyed_generator, two_of
 from merganser.evolution._recipes import RecipeSpace
 from merganser.evolution._search import Proposal, Row
@@ -86,7 +94,7 @@ class RandomSearch:
             return Proposal(index, self.space.decode(genes), "sample")
         u = self.uniforms(index).tolist()
         first, second = two_of(len(seeds), u[0], u[1])
-        cross = Cross(u[3], int(u[2] * self.space.size))
+        cross = drawn_cross(self.space, u)
         child = self.space.child(seeds[first], seeds[second], cross)
         return Proposal(index, child, "sample", (first, second), cross)
 

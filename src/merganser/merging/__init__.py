@@ -5,6 +5,7 @@
 | [`Combination`][], [`blend`][] | a descendant as exact coefficients over the seeds |
 | [`Gram`][] | inner products and angles of descendants from prefix sums over the seeds |
 | [`crossover`][], [`slerp_weights`][], [`linear_weights`][] | two parents, one child |
+| [`Chromosomes`][], [`crossover_apart`][] | the same, split independently in groups of tensors |
 | [`combine_flat`][], [`plan_combination`][], [`checkpoint_of`][] | from a combination to weights |
 | [`METHODS`][], [`method_named`][], [`parameters_of`][], [`Parameter`][], [`bind`][] | merging by rule |
 | [`unknown_parameter`][] | what to say of a parameter that a method does not have |
@@ -30,6 +31,7 @@
 
 from merganser.merging._ancestry import FAR, lengths_beside_base
 from merganser.merging._blueprint import Blueprint, Dialect, Formulas, Module, Slice, Source
+from merganser.merging._chromosomes import Chromosomes, crossover_apart
 from merganser.merging._citations import citations, references, sources_of
 from merganser.merging._combination import Combination, blend
 from merganser.merging._combine import checkpoint_of, combine_flat, plan_combination
@@ -75,6 +77,7 @@ __all__ = [
     "Angles",
     "Blueprint",
     "Case",
+    "Chromosomes",
     "Combination",
     "CoreSpace",
     "Dialect",
@@ -111,6 +114,7 @@ __all__ = [
     "combine_flat",
     "core_space",
     "crossover",
+    "crossover_apart",
     "default_workers",
     "explain",
     "identity_of",

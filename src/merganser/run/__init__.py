@@ -4,6 +4,7 @@
 | --- | --- |
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
 | [`Outcome`][], [`ModelScores`][], [`Watched`][] | what a run found |
+| [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
 | [`SplitSettings`][], [`TaskSettings`][], [`Budget`][] | on which data, for how long |
 | [`summarise`][], [`list_runs`][], [`compare_runs`][], [`export`][], [`sources_of_run`][] | looking at runs |
@@ -33,6 +34,7 @@ from merganser.run._settings import (
     read_settings,
     settings_schema,
 )
+from merganser.run._tune import Tuned, tune
 
 __all__ = [
     "METHODS",
@@ -54,6 +56,7 @@ __all__ = [
     "SplitSettings",
     "TaskRecord",
     "TaskSettings",
+    "Tuned",
     "Watched",
     "Watcher",
     "compare_runs",
@@ -68,4 +71,5 @@ __all__ = [
     "settings_schema",
     "sources_of_run",
     "summarise",
+    "tune",
 ]

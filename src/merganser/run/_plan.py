@@ -69,6 +69,7 @@ from merganser.models import (
     perceptron_tensors,
     train_perceptron,
 )
+from merganser.run._chromosomes import chromosomes_of, refuse_chromosomes
 from merganser.run._recipe_genome import POPULATION, recipe_search, recipe_space, refuse_recipe_keys
 from merganser.run._settings import EvolveSettings
 from merganser.weights import Checkpoint, Execution, check_aligned, flat_read, open_checkpoint
@@ -397,11 +398,13 @@ def _specialists(settings: EvolveSettings, splits: Splits) -> list[Parent]:
 def _space(settings: EvolveSettings, parents: Sequence[Parent], base: Parent | None) -> Space | RecipeSpace:
     genome, checkpoints = settings.genome, [p.checkpoint for p in parents]
     if genome.is_recipe:
+        refuse_chromosomes(genome)
         return recipe_space(settings, checkpoints, None if base is None else base.checkpoint)
     refuse_recipe_keys(genome, has_baselines=bool(settings.baselines))
     values = np.stack([flat_read(c, dtype=np.float32) for c in checkpoints])
     from_scratch = settings.models == "scratch"
     if genome.kind == "dense" or (genome.kind == "auto" and from_scratch):
+        refuse_chromosomes(genome)
         return DenseSpace(
             settings.seed,
             values.shape[1],
@@ -410,7 +413,13 @@ def _space(settings: EvolveSettings, parents: Sequence[Parent], base: Parent | N
             rule=genome.rule,
             angles=genome.angles,
         )
-    return CombinationSpace([c.digest for c in checkpoints], values, rule=genome.rule, angles=genome.angles)
+    return CombinationSpace(
+        [c.digest for c in checkpoints],
+        values,
+        rule=genome.rule,
+        angles=genome.angles,
+        chromosomes=chromosomes_of(genome, checkpoints[0]),
+    )
 
 
 def _live(checkpoint: Checkpoint, splits: Splits, module: nn.Module | None) -> LiveModel:

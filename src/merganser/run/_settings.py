@@ -57,6 +57,8 @@ class GenomeSettings:
             embeddings and the head (`layer`), attention, MLP, embeddings and head (`component`), or by parts of names,
             `{attention: [to_k., to_q.], …}`, and the rest.
         parameters: Of a recipe: other parameters of the method; a list has one value for each model.
+        chromosomes: Of combinations: tensors that are split independently in crossover: all at once (`whole`), by
+            `component`, or by parts of names, as groups are.
     """
 
     kind: Literal["auto", "combination", "dense", "recipe"] = "auto"
@@ -71,6 +73,7 @@ class GenomeSettings:
     shared: tuple[str, ...] = ()
     groups: Literal["whole", "layer", "component"] | dict[str, tuple[str, ...]] = "whole"
     parameters: dict[str, bool | int | float | str | tuple[float, ...]] = Field(default_factory=dict)
+    chromosomes: Literal["whole", "component"] | dict[str, tuple[str, ...]] = "whole"
 
     @property
     def is_recipe(self) -> bool:
