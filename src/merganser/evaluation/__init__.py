@@ -5,6 +5,7 @@
 | [`Task`][], [`Samples`][] | what is asked |
 | [`Splits`][], [`SplitRule`][], [`check_disjoint`][] | how it is divided |
 | [`Classification`][], [`read_arrays`][], [`LabelledArrays`][], [`split_arrays`][] | classification of arrays |
+| [`open_lm_eval`][], [`LmEvalSettings`][], [`LmEvalTask`][] | tasks of lm-evaluation-harness |
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
 | [`ScoreMatrix`][] | models x samples, with a mask |
 | [`Interval`][], [`mean_interval`][], [`difference_interval`][] | how sure a score is |
@@ -20,11 +21,14 @@ from merganser.evaluation._packing import pack_mask, pack_scores, unpack_mask, u
 from merganser.evaluation._samples import Samples, content_hashes
 from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
 from merganser.evaluation._task import Splits, Task
+from merganser.evaluation.lm_eval import LmEvalSettings, LmEvalTask, open_lm_eval
 
 __all__ = [
     "Classification",
     "Interval",
     "LabelledArrays",
+    "LmEvalSettings",
+    "LmEvalTask",
     "Mixture",
     "NonFiniteOutputError",
     "Samples",
@@ -37,6 +41,7 @@ __all__ = [
     "difference_interval",
     "join_splits",
     "mean_interval",
+    "open_lm_eval",
     "pack_mask",
     "pack_scores",
     "read_arrays",
