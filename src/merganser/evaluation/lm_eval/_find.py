@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from merganser._errors import TaskError
+from merganser.evaluation.lm_eval._index import OwnFiles
 from merganser.evaluation.lm_eval._library import lm_eval_library
 from merganser.evaluation.lm_eval._settings import LmEvalSettings
 from merganser.evaluation.lm_eval._trust import check_config, check_file
@@ -48,44 +48,64 @@ def find_tasks(name: str, settings: LmEvalSettings) -> list[ConfigurableTask]:
 
 
 def _manager_for(name: str, settings: LmEvalSettings) -> TaskManager:
-    """What knows the task: the given folder alone where that is enough, for lm-eval's own index takes many seconds."""
+    """What knows the task, and everything that it names."""
     from lm_eval.tasks import TaskManager
 
-    is_file = name.endswith(_SUFFIXES)
     folders: list[str | Path] = []
     if settings.include_path is not None:
         folders.append(Path(settings.include_path).expanduser())
-    for folder in folders:
-        if not Path(folder).is_dir():
-            raise TaskError(f"`include_path` must be a folder of task files, but {folder} is none.")
-    if is_file:
+        if not Path(folders[0]).is_dir():
+            raise TaskError(f"`include_path` must be a folder of task files, but {folders[0]} is none.")
+    if name.endswith(_SUFFIXES):
         if not Path(name).expanduser().is_file():
             raise TaskError(f"There is no task file {name}.")
         if _member_names(_read(name)):  # a group's members stand beside it; else nothing need be looked for
             folders.insert(0, Path(name).expanduser().parent)
-    if folders or is_file:
-        manager = TaskManager(include_defaults=False, include_path=folders or None)
-        if not _missing(manager, name):
-            _check_files(manager, name, settings)
-            return manager
-    manager = _everything(tuple(map(str, folders)))
+    manager = TaskManager(include_defaults=False, include_path=folders or None)
     if missing := _missing(manager, name):
-        close = difflib.get_close_matches(missing, manager.all_tasks, n=3)
-        hint = f"Did you mean {' or '.join(close)}? " if close else ""
-        inside = "" if missing == name else f" that {name} names"
-        raise TaskError(
-            f"lm-eval has no task, group or tag {missing!r}{inside}. {hint}`lm_eval ls tasks` lists them all; "
-            "a folder of your own is given as `include_path`."
-        )
+        manager = _with_own(name, missing, folders)
     _check_files(manager, name, settings)
     return manager
 
 
-@lru_cache(maxsize=2)
-def _everything(folders: tuple[str, ...]) -> TaskManager:
+def _with_own(name: str, missing: list[str], folders: list[str | Path]) -> TaskManager:
+    """The given folders and those of lm-eval's package that are needed; all of them for a tag, which may be anywhere.
+
+    Raises:
+        TaskError: If nobody knows a name.
+    """
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_path=list(folders) or None)
+    files, own = OwnFiles(), set()
+    while missing:
+        more = {word: files.folders(word) for word in missing}
+        if nowhere := [word for word, places in more.items() if not places]:
+            raise TaskError(_unknown(name, nowhere[0], files.names()))
+        new = {folder for places in more.values() for folder in places} - own
+        if not new:
+            break
+        own |= new
+        # of two files with one name lm-eval takes the first, and of two folders the last
+        manager = TaskManager(include_defaults=False, include_path=[*sorted(own, reverse=True), *folders])
+        missing = _missing(manager, name)
+        if not missing and not any(
+            manager.task_index[n].kind.name == "TAG" for n in _reachable(manager, name)
+        ):
+            return manager
+    manager = TaskManager(include_path=folders or None)
+    if missing := _missing(manager, name):
+        raise TaskError(_unknown(name, missing[0], manager.all_tasks))
+    return manager
+
+
+def _unknown(name: str, word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=3)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    inside = "" if word == name else f" that {name} names"
+    return (
+        f"lm-eval has no task, group or tag {word!r}{inside}. {hint}`lm_eval ls tasks` lists them all; a folder of "
+        "your own is given as `include_path`."
+    )
 
 
 def _check_files(manager: TaskManager, name: str, settings: LmEvalSettings) -> None:
@@ -121,10 +141,9 @@ def _with_members(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield from _with_members(member)
 
 
-def _missing(manager: TaskManager, name: str) -> str | None:
-    """A name on the way that nobody knows."""
-    unknown = (n for n in _reachable(manager, name) if n not in manager.task_index)
-    return next(unknown, None)
+def _missing(manager: TaskManager, name: str) -> list[str]:
+    """Names on the way that the index does not have."""
+    return [n for n in _reachable(manager, name) if n not in manager.task_index]
 
 
 def _reachable(manager: TaskManager, name: str) -> list[str]:
