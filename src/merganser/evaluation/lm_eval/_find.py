@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.tasks import TaskManager
 
-_SUFFIXES = (".yaml", ".yml")
+_SUFFIX = ".yaml"
 
 
 def find_tasks(name: str, settings: LmEvalSettings) -> list[ConfigurableTask]:
@@ -35,7 +35,8 @@ def find_tasks(name: str, settings: LmEvalSettings) -> list[ConfigurableTask]:
     Raises:
         TaskError: If there is no such task, it would run code, asks for more than texts, or its data are missing.
     """
-    manager = _manager_for(name, settings)
+    name, folders = _located(name, settings)
+    manager = _manager_for(name, folders, trust=settings.trust)
     for config in _configs(manager, name):
         check_config(str(config.get("task") or config.get("group") or name), config, trust=settings.trust)
     try:
@@ -47,24 +48,33 @@ def find_tasks(name: str, settings: LmEvalSettings) -> list[ConfigurableTask]:
     return [_prepared(task_name, task, settings) for task_name, task in loaded.items()]
 
 
-def _manager_for(name: str, settings: LmEvalSettings) -> TaskManager:
-    """What knows the task, and everything that it names."""
-    from lm_eval.tasks import TaskManager
-
+def _located(name: str, settings: LmEvalSettings) -> tuple[str, list[str | Path]]:
+    """The task file or name to load, and the folders to look in; a group's file is looked up by the group's name."""
     folders: list[str | Path] = []
     if settings.include_path is not None:
         folders.append(Path(settings.include_path).expanduser())
         if not Path(folders[0]).is_dir():
             raise TaskError(f"`include_path` must be a folder of task files, but {folders[0]} is none.")
-    if name.endswith(_SUFFIXES):
-        if not Path(name).expanduser().is_file():
-            raise TaskError(f"There is no task file {name}.")
-        if _member_names(_read(name)):  # a group's members stand beside it; else nothing need be looked for
-            folders.insert(0, Path(name).expanduser().parent)
+    if not name.endswith(_SUFFIX):
+        return name, folders
+    file = Path(name).expanduser()
+    if not file.is_file():
+        raise TaskError(f"There is no task file {name}.")
+    config = _read(file)
+    return (str(config["group"]), [*folders, file.parent]) if "group" in config else (str(file), folders)
+
+
+def _manager_for(name: str, folders: list[str | Path], *, trust: bool) -> TaskManager:
+    """What knows the task, and everything that it names."""
+    from lm_eval.tasks import TaskManager
+
     manager = TaskManager(include_defaults=False, include_path=folders or None)
     if missing := _missing(manager, name):
         manager = _with_own(name, missing, folders)
-    _check_files(manager, name, settings)
+    if not trust:
+        own = Path(str(lm_eval_library().__file__)).parent
+        for path in _files(manager, name):
+            check_file(path, own)
     return manager
 
 
@@ -108,15 +118,8 @@ def _unknown(name: str, word: str, known: list[str]) -> str:
     )
 
 
-def _check_files(manager: TaskManager, name: str, settings: LmEvalSettings) -> None:
-    if not settings.trust:
-        own = Path(str(lm_eval_library().__file__)).parent
-        for path in _files(manager, name):
-            check_file(path, own)
-
-
 def _files(manager: TaskManager, name: str) -> Iterator[Path]:
-    if name.endswith(_SUFFIXES):
+    if name.endswith(_SUFFIX):
         yield Path(name)
     for config_name in _reachable(manager, name):
         entry = manager.task_index.get(config_name)
@@ -126,8 +129,8 @@ def _files(manager: TaskManager, name: str) -> Iterator[Path]:
 
 def _configs(manager: TaskManager, name: str) -> Iterator[Mapping[str, Any]]:
     """Everything that the files behind a name say, as plain data; what a group says of its members too."""
-    if name.endswith(_SUFFIXES):
-        yield from _with_members(_read(name))
+    if name.endswith(_SUFFIX):
+        yield _read(Path(name))
     for config_name in _reachable(manager, name):
         entry = manager.task_index.get(config_name)
         if entry is not None and entry.cfg is not None:
@@ -147,8 +150,8 @@ def _missing(manager: TaskManager, name: str) -> list[str]:
 
 
 def _reachable(manager: TaskManager, name: str) -> list[str]:
-    """The names of tasks, groups and tags that a name stands for, itself included unless it is a file."""
-    queue = _member_names(_read(name)) if name.endswith(_SUFFIXES) else [name]
+    """The names of tasks, groups and tags that a name stands for, itself included; none for a file."""
+    queue = [] if name.endswith(_SUFFIX) else [name]
     found: dict[str, None] = {}
     while queue:
         here = queue.pop()
@@ -182,11 +185,11 @@ def _member_names(config: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _read(file: str) -> Mapping[str, Any]:
+def _read(file: Path) -> Mapping[str, Any]:
     from lm_eval.tasks._yaml_loader import load_yaml
 
     try:
-        config = load_yaml(Path(file), resolve_func=False)
+        config = load_yaml(file, resolve_func=False)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise TaskError(f"The task file {file} cannot be read: {error}") from error
     if not isinstance(config.get("task"), str) and "group" not in config:
