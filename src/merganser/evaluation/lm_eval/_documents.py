@@ -111,7 +111,8 @@ def draw(
     count = task.config.num_fewshot or 0
     if count == 0:
         return Documents(task, tuple(documents), ((),) * len(documents), settings)
-    sampler = type(task.sampler)(list(pool), rnd=settings.seed)
+    sampler = type(task.sampler)(list(pool))
+    sampler.set_rnd(settings.seed)
     same = task.fewshot_cfg.split == task.config.test_split
     try:
         drawn = tuple(tuple(sampler.sample(n=count, eval_doc=d if same else None)) for d in documents)
