@@ -73,6 +73,16 @@ def test_metrics_that_are_code_from_the_hub_are_refused(tasks, entry):
         open_lm_eval(file)
 
 
+def test_where_choices_are_graded_such_a_metric_is_not_loaded_and_not_missed(tasks):
+    import evaluate
+
+    load = evaluate.load
+    metrics = [{"metric": "f1", "hf_evaluate": True, "aggregation": "f1"}, {"metric": "acc"}]
+    file = tasks.best_word(**{**tasks.data(train=20, test=12), "metric_list": metrics})
+    assert open_lm_eval(file).test.metric.label == "acc,none"
+    assert evaluate.load is load
+
+
 def test_code_that_a_model_writes_is_never_run(tasks):
     file = tasks.next_word(**tasks.data(train=20, test=12), unsafe_code=True)
     with pytest.raises(TaskError, match="needs a sandbox"):

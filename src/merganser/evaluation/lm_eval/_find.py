@@ -41,6 +41,8 @@ def find_tasks(name: str, settings: LmEvalSettings) -> list[ConfigurableTask]:
         check_config(str(config.get("task") or config.get("group") or name), config, trust=settings.trust)
     try:
         loaded = manager.load(name)["tasks"]
+    except TaskError:
+        raise
     except Exception as error:  # tasks run code of their own while they load: anything may come
         raise TaskError(_why(manager, name, error)) from error
     if not loaded:

@@ -4,6 +4,7 @@
 | --- | --- |
 | its log says errors only, no progress bars | what matters is said by us, as an error or a notice |
 | the global generators start at lm-eval's 0 and 1234 and are put back | some tasks shuffle while they read |
+| scripts of the Hugging Face Hub are not loaded as metrics, unless trusted | they run as soon as they are loaded |
 | templates of task files run in jinja's sandbox, unless trusted | in the open they reach Python's internals |
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -51,18 +52,21 @@ def lm_eval_conditions(*, trust: bool) -> Iterator[None]:
     """Within this, code of lm-eval and of its tasks runs under the conditions of this module.
 
     Args:
-        trust: Whether templates may reach whatever Python can reach.
+        trust: Whether templates may reach whatever Python can reach, and scripts of the Hub may be loaded.
     """
     import datasets
+    import evaluate
     import lm_eval.utils
 
     log = logging.getLogger("lm_eval")
     level, bars = log.level, not datasets.are_progress_bars_disabled()
-    templates = lm_eval.utils.env
+    templates, load = lm_eval.utils.env, evaluate.load
     states = random.getstate(), np.random.get_state()
     log.setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     lm_eval.utils.env = _templates(trust)
+    if not trust:
+        evaluate.load = _refused
     random.seed(_SEEDS[0])
     np.random.seed(_SEEDS[1])
     try:
@@ -70,10 +74,17 @@ def lm_eval_conditions(*, trust: bool) -> Iterator[None]:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
-        lm_eval.utils.env = templates
+        lm_eval.utils.env, evaluate.load = templates, load
         if bars:
             datasets.enable_progress_bars()
         log.setLevel(level)
+
+
+def _refused(path: str, *_: Any, **__: Any) -> NoReturn:
+    raise TaskError(
+        f"The metric {path!r} is loaded as code from the Hugging Face Hub. Say `trust: true` if it may run here, or "
+        "take a task with a metric of lm-eval's own."
+    )
 
 
 @lru_cache(maxsize=2)

@@ -3,7 +3,7 @@
 | found | what it does in lm-eval | allowed |
 | --- | --- | --- |
 | `!function utils.f` outside lm-eval's package | imports the Python file beside the task file | with `trust` |
-| a metric that is not lm-eval's own | loads a script through Hugging Face evaluate | with `trust` |
+| a metric for texts that is not lm-eval's own | loads a script of the Hugging Face Hub | with `trust` |
 | `unsafe_code: true` | runs what the model wrote | never: it needs a sandbox |
 
 Files are parsed to their nodes for this, and nothing is built from them.
@@ -70,8 +70,9 @@ def check_config(name: str, config: Mapping[str, Any], *, trust: bool) -> None:
             f"{name} runs code that the model writes, which needs a sandbox that there is none of here. "
             "Take another task, or run this one with lm_eval itself."
         )
-    if trust or config.get("process_results") is not None:
-        return
+    graded_by_metrics = config.get("output_type", "generate_until") == "generate_until"
+    if trust or not graded_by_metrics or config.get("process_results") is not None:
+        return  # choices and likelihoods are graded by lm-eval itself; a metric that does not load is not missed
     for entry in config.get("metric_list") or []:
         metric = entry.get("metric")
         is_own = not isinstance(metric, str) or metric in metric_registry or metric.startswith(own)
