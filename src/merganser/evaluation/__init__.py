@@ -9,6 +9,7 @@
 | [`GenerativeTask`][], [`ChoiceTask`][], [`SetMetric`][], [`Graded`][] | their tasks |
 | [`open_task`][], [`TaskFile`][], [`make_task`][] | tasks by reference |
 | [`read_questions`][], [`Columns`][], [`split_questions`][] | questions from files |
+| [`open_lm_eval`][], [`LmEvalSettings`][], [`LmEvalTask`][] | tasks of lm-evaluation-harness |
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
 | [`ScoreMatrix`][] | models x samples, with a mask |
 | [`evaluate`][], [`choose`][], [`Evaluation`][], [`Result`][] | models on tasks |
@@ -39,6 +40,7 @@ from merganser.evaluation._set_metric import SetMetric
 from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
 from merganser.evaluation._task import Splits, Task
 from merganser.evaluation._task_file import TaskFile
+from merganser.evaluation.lm_eval import LmEvalSettings, LmEvalTask, open_lm_eval
 
 __all__ = [
     "ChoiceTask",
@@ -50,6 +52,8 @@ __all__ = [
     "Graded",
     "Interval",
     "LabelledArrays",
+    "LmEvalSettings",
+    "LmEvalTask",
     "Mixture",
     "NonFiniteOutputError",
     "Prompt",
@@ -72,6 +76,7 @@ __all__ = [
     "join_splits",
     "make_task",
     "mean_interval",
+    "open_lm_eval",
     "open_task",
     "pack_mask",
     "pack_scores",

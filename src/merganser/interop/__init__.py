@@ -4,6 +4,8 @@
 | --- | --- |
 | mergekit | [`read_mergekit`][], [`parse_mergekit`][], [`plan_mergekit`][], [`merge_mergekit`][], [`carry_out`][] |
 | | [`MergekitConfig`][], [`Stage`][], [`to_yaml`][] |
+| mergekit-evolve | [`read_mergekit_evolve`][], [`parse_mergekit_evolve`][] |
+| | [`MergekitEvolveConfig`][], [`EvolvedMerge`][], [`WeightedTask`][] |
 """
 
 from merganser.interop.mergekit import (
@@ -16,14 +18,26 @@ from merganser.interop.mergekit import (
     read_mergekit,
     to_yaml,
 )
+from merganser.interop.mergekit_evolve import (
+    EvolvedMerge,
+    MergekitEvolveConfig,
+    WeightedTask,
+    parse_mergekit_evolve,
+    read_mergekit_evolve,
+)
 
 __all__ = [
+    "EvolvedMerge",
     "MergekitConfig",
+    "MergekitEvolveConfig",
     "Stage",
+    "WeightedTask",
     "carry_out",
     "merge_mergekit",
     "parse_mergekit",
+    "parse_mergekit_evolve",
     "plan_mergekit",
     "read_mergekit",
+    "read_mergekit_evolve",
     "to_yaml",
 ]
