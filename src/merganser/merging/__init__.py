@@ -13,6 +13,9 @@
 | [`merge`][], [`Model`][] | models in, a merged one out |
 | [`open_models`][], [`vocabulary_rules`][], [`default_workers`][] | its arguments |
 | [`plan_merge`][], [`plan_blueprint`][], [`methods_of`][], [`SliceError`][] | from a blueprint to a plan |
+| [`Statistics`][], [`open_statistics`][], [`save_statistics`][] | what was measured of a model with data, as a file |
+| [`StatisticsKind`][], [`StatisticsLike`][], [`opened_statistics`][] | what may be measured, and given in its place |
+| [`regression_mean`][] | one layer for several, by least squares on their inputs |
 | [`MergePlan`][], [`Target`][] | what will be done |
 | [`Engine`][], [`Progress`][], [`write_merge`][] | doing it |
 | [`merged_config`][], [`write_companions`][] | what lies beside the weights |
@@ -46,6 +49,13 @@ from merganser.merging._planning import plan_blueprint, plan_merge
 from merganser.merging._rebuild import Verification, materialise, plan_recipe, verify
 from merganser.merging._recipe import RECIPE_NAME, Recipe, read_combination, read_recipe, write_recipe
 from merganser.merging._settings import Case, Setting, Settings
+from merganser.merging._statistics import (
+    Statistics,
+    StatisticsLike,
+    open_statistics,
+    opened_statistics,
+    save_statistics,
+)
 from merganser.merging._write import (
     SHARD_BYTES,
     default_workers,
@@ -54,7 +64,17 @@ from merganser.merging._write import (
     write_companions,
     write_merge,
 )
-from merganser.merging.methods import METHODS, MergeMethod, Parameter, Part, Scan, bind, parameters_of
+from merganser.merging.methods import (
+    METHODS,
+    MergeMethod,
+    Parameter,
+    Part,
+    Scan,
+    StatisticsKind,
+    bind,
+    parameters_of,
+    regression_mean,
+)
 
 __all__ = [
     "FAR",
@@ -92,6 +112,9 @@ __all__ = [
     "Slice",
     "SliceError",
     "Source",
+    "Statistics",
+    "StatisticsKind",
+    "StatisticsLike",
     "Target",
     "Verification",
     "bind",
@@ -113,6 +136,8 @@ __all__ = [
     "method_named",
     "methods_of",
     "open_models",
+    "open_statistics",
+    "opened_statistics",
     "parameters_of",
     "plan_blueprint",
     "plan_combination",
@@ -122,6 +147,8 @@ __all__ = [
     "read_recipe",
     "recipe_of",
     "references",
+    "regression_mean",
+    "save_statistics",
     "slerp_weights",
     "sources_of",
     "verify",
