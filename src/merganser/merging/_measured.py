@@ -76,7 +76,8 @@ def check_statistics(
         if each.model != looks_like:
             raise ValueError(
                 f"The statistics {each.source} were measured on another model than {models[number].source}: expected "
-                f"the fingerprint {looks_like}, found {each.model}. Name them in the order of the models, or measure again."
+                f"the fingerprint {looks_like}, found {each.model}. Name them in the order of the models, or measure "
+                "again."
             )
     if wanted == "merged_gram":
         _check_prefix(method, [each.model for each in given.values()], list(given.values()))
@@ -97,7 +98,8 @@ def check_parameters(
             if found != prefix["parameters"]:
                 raise ValueError(
                     f"The statistics for `{method}` were measured while merging with "
-                    f"{_listed(prefix['parameters'])}, but this merge has {_listed(found)}. Use the same, or measure again."
+                    f"{_listed(prefix['parameters'])}, but this merge has {_listed(found)}. Use the same, or measure "
+                    "again."
                 )
 
 

@@ -6,11 +6,15 @@
 | [`Perceptron`][], [`perceptron_tensors`][], [`perceptron_size`][] | networks of plain layers, numpy only |
 | [`TorchModel`][] | any torch module |
 | [`train_perceptron`][] | the specialists of the demonstrations |
+| [`collect`][], [`Batch`][], [`Names`][] | statistics of a module on data, to merge by |
 | [`TextModel`][] | continues texts and says how probable they are |
 | [`GenerationRequest`][], [`Response`][], [`Continuation`][], [`LogLikelihood`][] | what it is asked, and its answers |
 """
 
+from merganser.models._batch import Batch
+from merganser.models._collect import collect
 from merganser.models._live import LiveModel
+from merganser.models._names import Names
 from merganser.models._perceptron import Perceptron, perceptron_size, perceptron_tensors
 from merganser.models._requests import (
     Continuation,
@@ -23,14 +27,17 @@ from merganser.models._torch import TorchModel
 from merganser.models._training import train_perceptron
 
 __all__ = [
+    "Batch",
     "Continuation",
     "GenerationRequest",
     "LiveModel",
     "LogLikelihood",
+    "Names",
     "Perceptron",
     "Response",
     "TextModel",
     "TorchModel",
+    "collect",
     "perceptron_size",
     "perceptron_tensors",
     "train_perceptron",

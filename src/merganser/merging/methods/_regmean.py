@@ -15,8 +15,8 @@ In $\tilde G_t$ the elements off the diagonal are scaled by $\alpha$: correlatio
 Both are one formula on Gram matrices that were measured differently: `models` measures them.
 
 Ours and the authors': $G_t$ is a mean over inputs here, not a sum, so that models count alike however much data each
-was measured on. To every $\tilde G_t$ we add $\rho I$ with $\rho$ the mean diagonal of all, times `ridge`: where no model
-had inputs the result is the mean of the weights. With $M$ that mean we solve for what is to be added to it,
+was measured on. To every $\tilde G_t$ we add $\rho I$ with $\rho$ the mean diagonal of all, times `ridge`: where no
+model had inputs the result is the mean of the weights. With $M$ that mean we solve for what is to be added to it,
 
 $$W = M + \Big(\sum_t (W_t - M)\, \tilde G_t\Big) \Big(\sum_t \tilde G_t + T \rho I\Big)^{-1},$$
 
