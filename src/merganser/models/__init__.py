@@ -6,13 +6,14 @@
 | [`Perceptron`][], [`perceptron_tensors`][], [`perceptron_size`][] | networks of plain layers, numpy only |
 | [`TorchModel`][] | any torch module |
 | [`train_perceptron`][] | the specialists of the demonstrations |
-| [`collect`][], [`Batch`][], [`Names`][] | statistics of a module on data, to merge by |
+| [`collect`][], [`collect_merged`][], [`Batch`][], [`Names`][] | statistics of a module on data, to merge by |
 | [`TextModel`][] | continues texts and says how probable they are |
 | [`GenerationRequest`][], [`Response`][], [`Continuation`][], [`LogLikelihood`][] | what it is asked, and its answers |
 """
 
 from merganser.models._batch import Batch
 from merganser.models._collect import collect
+from merganser.models._collect_merged import collect_merged
 from merganser.models._live import LiveModel
 from merganser.models._names import Names
 from merganser.models._perceptron import Perceptron, perceptron_size, perceptron_tensors
@@ -38,6 +39,7 @@ __all__ = [
     "TextModel",
     "TorchModel",
     "collect",
+    "collect_merged",
     "perceptron_size",
     "perceptron_tensors",
     "train_perceptron",

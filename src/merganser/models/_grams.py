@@ -75,9 +75,9 @@ class GramSums:
         import torch
 
         last = self._last
-        is_known = last is not None and last.inputs() is inputs and last.version == inputs._version
-        if is_known and not (layer.is_convolution or last.was_convolution):
-            return last.product, last.rows
+        if last is not None and not (layer.is_convolution or last.was_convolution):
+            if last.inputs() is inputs and last.version == inputs._version:
+                return last.product, last.rows
         rows = layer.rows(inputs.detach(), self.mask)
         rows = rows if rows.dtype == torch.float64 else rows.float()
         product = rows.mT @ rows

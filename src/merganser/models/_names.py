@@ -70,8 +70,8 @@ def name_in_file(
         if tied_to(name, checkpoint) is not None:
             return None
         raise ValueError(
-            f"The module's parameter {memory_name!r} has no counterpart: {checkpoint.source} holds no {name!r}. Modules "
-            "may rename tensors when they load them: say what each is called in the file (`names`)."
+            f"The module's parameter {memory_name!r} has no counterpart: {checkpoint.source} holds no {name!r}. "
+            "Modules may rename tensors when they load them: say what each is called in the file (`names`)."
         )
     stored = checkpoint.read(name)
     if stored.shape != parameter.shape or not torch.equal(
