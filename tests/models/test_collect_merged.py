@@ -67,7 +67,8 @@ def test_the_modules_end_as_what_the_files_merge_into(kind):
         ended = Checkpoint.from_module(model)
         for name in merged:
             torch.testing.assert_close(ended.read(name), merged.read(name), rtol=1e-4, atol=1e-6, msg=name)
-    own = merge(checkpoints, "regmean", statistics=[collect(m, d) for m, d in zip(tuned(MAKERS[kind]), data)])
+    alone = [collect(model, each) for model, each in zip(tuned(MAKERS[kind]), data, strict=True)]
+    own = merge(checkpoints, "regmean", statistics=alone)
     assert any(not torch.allclose(own.read(name), merged.read(name), rtol=1e-3) for name in merged)
 
 
@@ -104,7 +105,7 @@ def test_one_model_is_left_as_it_is_and_measured_as_alone():
 
 def test_what_is_no_single_stack_must_be_named():
     two = nn.ModuleDict({"a": nn.Sequential(nn.Linear(2, 2)), "b": nn.Sequential(nn.Linear(2, 2))})
-    with pytest.raises(ValueError, match="found 'a', 'b'. Name the blocks"):
+    with pytest.raises(ValueError, match=r"found 'a', 'b'. Name the blocks"):
         collect_merged([two], [[normal(0, 3, 2)]])
     with pytest.raises(ValueError, match="found none"):
         collect_merged([nn.Linear(2, 2)], [[normal(0, 3, 2)]])

@@ -7,6 +7,7 @@
 | [`TorchModel`][] | any torch module |
 | [`train_perceptron`][] | the specialists of the demonstrations |
 | [`collect`][], [`collect_merged`][], [`Batch`][], [`Names`][] | statistics of a module on data, to merge by |
+| [`language_model`][], [`read_texts`][], [`text_batches`][], [`perceptron_module`][] | what is measured, and on what |
 | [`TextModel`][] | continues texts and says how probable they are |
 | [`GenerationRequest`][], [`Response`][], [`Continuation`][], [`LogLikelihood`][] | what it is asked, and its answers |
 """
@@ -17,6 +18,7 @@ from merganser.models._collect_merged import collect_merged
 from merganser.models._live import LiveModel
 from merganser.models._names import Names
 from merganser.models._perceptron import Perceptron, perceptron_size, perceptron_tensors
+from merganser.models._perceptron_module import perceptron_module
 from merganser.models._requests import (
     Continuation,
     GenerationRequest,
@@ -24,6 +26,7 @@ from merganser.models._requests import (
     Response,
     TextModel,
 )
+from merganser.models._texts import language_model, read_texts, text_batches
 from merganser.models._torch import TorchModel
 from merganser.models._training import train_perceptron
 
@@ -40,7 +43,11 @@ __all__ = [
     "TorchModel",
     "collect",
     "collect_merged",
+    "language_model",
+    "perceptron_module",
     "perceptron_size",
     "perceptron_tensors",
+    "read_texts",
+    "text_batches",
     "train_perceptron",
 ]

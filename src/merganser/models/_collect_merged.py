@@ -2,16 +2,17 @@ r"""Gram matrices of inputs that come through what is merged already, as RegMean
 
 Blocks are walked in order, all models at once. For block $l$
 
-1. each model $t$ runs its own data through what is merged of blocks before $l$, and its own block $l$ on what comes out:
-   the inputs of the layers in there are measured;
-2. the block is merged by these matrices (RegMean; what has none becomes the mean), and takes the place of the models' own.
+1. each model $t$ runs its own data through what is merged of blocks before $l$, and its own block $l$ on what comes
+   out: the inputs of the layers in there are measured;
+2. the block is merged by these matrices (RegMean; what has none becomes the mean), and takes the place of the models'
+   own.
 
 What runs before the first block is measured and merged first of all, what runs after the last one at the end. So the
 modules end as the merged model; and a merge of the checkpoints by what was measured is that model again, streamed.
 
-Within a block, inputs come through the model's own layers: blocks are merged whole. What a merged block gives is kept for
-each batch, so that every block runs twice for each model: once its own, once merged. Before it only what
-prepares its other arguments (masks, positions) runs again.
+Within a block, inputs come through the model's own layers: blocks are merged whole. What a merged block gives is kept
+for each batch, so that every block runs twice for each model: once its own, once merged. Before it only what prepares
+its other arguments (masks, positions) runs again.
 
 References:
     Nguyen et al., *RegMean++: Enhancing Effectiveness and Generalization of Regression Mean for Model Merging*,

@@ -25,6 +25,10 @@ class _Seen(NamedTuple):
     rows: int
     was_convolution: bool
 
+    def is_of(self, inputs: Tensor) -> bool:
+        """Whether a tensor is the same, and was not changed since."""
+        return self.inputs() is inputs and self.version == inputs._version
+
 
 class GramSums:
     """Sums over the inputs of layers, by the layers' keys.
@@ -75,9 +79,8 @@ class GramSums:
         import torch
 
         last = self._last
-        if last is not None and not (layer.is_convolution or last.was_convolution):
-            if last.inputs() is inputs and last.version == inputs._version:
-                return last.product, last.rows
+        if last is not None and last.is_of(inputs) and not (layer.is_convolution or last.was_convolution):
+            return last.product, last.rows
         rows = layer.rows(inputs.detach(), self.mask)
         rows = rows if rows.dtype == torch.float64 else rows.float()
         product = rows.mT @ rows

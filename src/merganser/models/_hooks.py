@@ -70,12 +70,16 @@ def linear_layers(module: nn.Module) -> Iterator[LinearLayer]:
     """
     from torch import nn
 
+    from merganser.models._dense import Dense
+
     for name, layer in module.named_modules():
         weight = f"{name}.weight".lstrip(".")
         if isinstance(layer, nn.Linear):
             yield LinearLayer(weight, layer, inputs_first=False)
         elif type(layer).__name__ == "Conv1D" and hasattr(layer, "nf"):
             yield LinearLayer(weight, layer, inputs_first=True)
+        elif isinstance(layer, Dense):
+            yield LinearLayer(weight, layer, inputs_first=layer.inputs_first)
         elif isinstance(layer, nn.Conv2d) and _is_plain(layer):
             yield LinearLayer(weight, layer, inputs_first=False)
 
