@@ -47,7 +47,7 @@ class Fisher(MergeMethod):
         laws=frozenset({"idempotent", "symmetric", "endpoints"}),
         statistics="fisher",
     )
-    weight: PerModel = parameter("weight of each model", 1.0, low=0)
+    weight: PerModel = parameter("weight of each model", 1.0, low=0.0)
     floor: float = parameter(
         "least Fisher information, beside the mean over the model's parameters", 1e-6, low=1e-12
     )

@@ -52,7 +52,9 @@ if TYPE_CHECKING:
 class _Regression(MergeMethod):
     """What both have in common, which is all but where inputs come from."""
 
-    alpha: float = parameter("factor on the elements of Gram matrices off the diagonal", 0.9, low=0, high=1)
+    alpha: float = parameter(
+        "factor on the elements of Gram matrices off the diagonal", 0.9, low=0.0, high=1.0
+    )
     ridge: float = parameter(
         "pull towards the mean, beside the mean diagonal of the Gram matrices", 1e-6, low=0
     )
