@@ -56,7 +56,7 @@ class _Regression(MergeMethod):
         "factor on the elements of Gram matrices off the diagonal", 0.9, low=0.0, high=1.0
     )
     ridge: float = parameter(
-        "pull towards the mean, beside the mean diagonal of the Gram matrices", 1e-6, low=0
+        "pull towards the mean, beside the mean diagonal of the Gram matrices", 1e-6, low=0.0
     )
 
     @property
