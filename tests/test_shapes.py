@@ -40,16 +40,26 @@ import typing, beartype, numpy, torch, merganser
 from jaxtyping import install_import_hook
 typing.TYPE_CHECKING = True  # so that the names which only our annotations use are there
 with install_import_hook(["merganser.merging", "merganser.weights._stream"], "beartype.beartype"):
-    from merganser.merging import METHODS, merge
+    from merganser.merging import METHODS, Statistics, merge
+    from merganser.weights import Checkpoint, fingerprint
 typing.TYPE_CHECKING = False
 generator = torch.Generator().manual_seed(0)
 base, *models = ({n: torch.randn(s, generator=generator) for n, s in (("w", (70, 90)), ("b", (5,)))} for _ in range(4))
 asked = {"nearswap": [{"t": 0.1}], "nuslerp": [{}, {"along": "rows"}], "model_stock": [{}, {"along": "rows"}],
          "della": [{}, {"rescale": "l1"}], "sce": [{}, {"select_topk": 0.5}], "ties": [{}, {"scope": "tensor"}]}
+held = [Checkpoint.from_tensors(model) for model in models]
+looks = [fingerprint(each) for each in held]
+numbers = {"gram": {"w": torch.eye(90)}, "merged_gram": {"w": torch.eye(90)}, "fisher": {"w": torch.ones(70, 90)}}
+walk = {"merged_gram": {"models": looks, "parameters": {"alpha": 0.9, "ridge": 1e-6}}}
 for name, method in METHODS.items():
+    kind = method.rule.statistics
+    measured = [] if kind is None else [
+        Statistics(kind, look, Checkpoint.from_tensors(numbers[kind]), 1, 1, frozenset(), walk.get(kind))
+        for look in looks]
     for parameters in asked.get(name, [{}]):
         for start in ([None], [base], [None, base])[("refused", "required", "optional").index(method.rule.base)]:
-            merged = merge(models[: method.rule.models[1]], name, base=start, workers=2, **parameters)
+            merged = merge(models[: method.rule.models[1]], name, base=start, workers=2, statistics=measured,
+                           **parameters)
             assert merged.read("w").shape == (70, 90)
 """
 

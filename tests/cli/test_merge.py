@@ -340,7 +340,7 @@ class TestMisuse:
 class TestMethods:
     def test_the_list_has_every_method_in_a_line(self, run):
         lines = run("methods").stdout.splitlines()
-        assert lines[0].split() == ["method", "base", "models", "reads"]
+        assert lines[0].split() == ["method", "base", "models", "reads", "statistics"]
         assert [line.split()[0] for line in lines[1:]] == list(METHODS)
         for line, method in zip(lines[1:], METHODS.values(), strict=True):
             assert line.split()[1] == method.rule.base
@@ -369,7 +369,8 @@ class TestMethods:
         assert [method["name"] for method in every["methods"]] == list(METHODS)
         assert one["methods"] == [method for method in every["methods"] if method["name"] == "ties"]
         assert set(one["methods"][0]) == {
-            *("name", "summary", "base", "models", "reads", "source", "laws", "parameters")
+            *("name", "summary", "base", "models", "reads", "source", "laws", "parameters"),
+            "statistics",
         }
         density = next(p for p in one["methods"][0]["parameters"] if p["name"] == "density")
         assert (density["default"], density["range"]) == (0.2, "0 … 1")
@@ -450,6 +451,7 @@ class TestHelp:
         assert commands == [
             "merge",
             "methods",
+            "statistics",
             "verify",
             "explain",
             "recipe",

@@ -154,7 +154,10 @@ def merged(method, parameters, checkpoints):
     return plan, plan_blueprint(config.blueprint, [open_checkpoint(model) for model in config.models]), text
 
 
-OURS_ALONE = ("neuromerging", "tsv_m", "iso_c", "iso_cts", "wudi")
+OURS_ALONE = (
+    *("neuromerging", "tsv_m", "iso_c", "iso_cts", "wudi"),
+    *("regmean", "regmean_plus_plus", "fisher"),
+)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS.keys() - set(OURS_ALONE)))

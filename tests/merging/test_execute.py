@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from merganser._errors import CheckpointError
-from merganser.merging import METHODS, Engine, merge, plan_merge
+from merganser.merging import METHODS, Engine, Statistics, merge, plan_merge
 from merganser.merging._execute import MemorySink
 from merganser.merging._write import merged_config
-from merganser.weights import Checkpoint, Execution
+from merganser.weights import Checkpoint, Execution, fingerprint
 
 PARAMETERS = {"nearswap": {"t": 0.1}}
 
@@ -37,6 +37,20 @@ def models_for(method, shapes, count=2):
     base = drawn.pop() if rule.base == "required" else None
     models = [named(tensors, f"model {i}") for i, tensors in enumerate(drawn[:count], start=1)]
     return models, None if base is None else named(base, "the base")
+
+
+def statistics_for(method, models):
+    """What the method needs to know of every model, as if it had been measured; nothing for most."""
+    kind = METHODS[method].rule.statistics
+    if kind is None:
+        return []
+    looks = [fingerprint(model) for model in models]
+    prefix = {"models": looks, "parameters": {"alpha": 0.9, "ridge": 1e-6}} if kind == "merged_gram" else None
+    shapes = {name: models[0].spec(name).shape for name in models[0]}
+    numbers = {name: torch.ones(shape) for name, shape in shapes.items()}
+    if kind != "fisher":
+        numbers = {name: torch.eye(shape[1]) for name, shape in shapes.items() if len(shape) == 2}
+    return [Statistics(kind, look, named(numbers, "statistics"), 1, 1, prefix=prefix) for look in looks]
 
 
 # what is not merged
@@ -92,7 +106,8 @@ def test_empty_buffers_and_empty_tensors_are_there():
 def test_the_fault_that_is_named_is_the_first_of_the_tensor_whatever_the_workers(method, workers):
     models, base = models_for(method, {"a": (20_000,), "b": (70_001,), "c": (50, 7)})
     models[-1].read("b")[[65_000, 66_000]] = float("nan")
-    plan = plan_merge(models, method, base=base, parameters=PARAMETERS.get(method))
+    measured = statistics_for(method, models)
+    plan = plan_merge(models, method, base=base, parameters=PARAMETERS.get(method), statistics=measured)
     words = f"Tensor 'b' of model {len(models)} holds a number that is NaN, at element 65,000. The model is damaged"
     with pytest.raises(CheckpointError, match=re.escape(words)):
         run(plan, Execution(workers, 8192))
@@ -186,7 +201,8 @@ def test_progress_grows_to_its_total_and_no_further(method, workers, monkeypatch
 
     monkeypatch.setattr(_execute, "_UNIT", 4096)
     models, base = models_for(method, SHAPES)
-    plan = plan_merge(models, method, base=base, parameters=PARAMETERS.get(method))
+    measured = statistics_for(method, models)
+    plan = plan_merge(models, method, base=base, parameters=PARAMETERS.get(method), statistics=measured)
     seen = []
     run(plan, Execution(workers, 4096), seen.append)
     done = [progress.done for progress in seen]

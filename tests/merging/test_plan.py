@@ -65,7 +65,7 @@ def test_bytes_written_are_of_the_type_asked_for():
     assert {target.spec.dtype for target in plan.targets} == {"F32", "I64"}
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", sorted(m for m in METHODS if METHODS[m].rule.statistics is None))
 def test_a_tensor_is_read_once_unless_the_method_measures_first(method):
     rule = METHODS[method].rule
     models = three()[: rule.models[1] or 3]

@@ -13,6 +13,7 @@ from merganser._version import __version__
 _COMMANDS = {
     "merge": ("_merge", "merge"),
     "methods": ("_merge", "methods"),
+    "statistics": ("_statistics", "statistics"),
     "verify": ("_merge", "verify_merge"),
     "explain": ("_explain", "explain_merge"),
     "generate": ("_generate", "generate"),

@@ -34,6 +34,7 @@ from merganser.merging import (
     lengths_beside_base,
     method_named,
     open_models,
+    open_statistics,
     parameters_of,
     plan_merge,
     recipe_of,
@@ -86,6 +87,12 @@ def merge(
         str | None,
         typer.Option(
             help="auto (the commonest), a name such as chatml, or a Jinja text.", show_default="the donor's"
+        ),
+    ] = None,
+    statistics: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What `merganser statistics` measured, for methods that need it; once for each model, in order."
         ),
     ] = None,
     dtype: Annotated[
@@ -170,7 +177,8 @@ def merge(
         options: dict[str, Any] = {"shard_size": _bytes(shard_size), "overwrite": overwrite}
         if _is_file(models):
             said = {"method": method, "base": base, "donor": donor, "tokenizer": tokenizer, "dtype": dtype}
-            _refuse_options({**said, "chat-template": chat_template, "tune": tune, **parameters})
+            said |= {"chat-template": chat_template, "statistics": statistics, "tune": tune}
+            _refuse_options({**said, **parameters})
             stages = plan_mergekit(models[0], formulas=_formulas(formulas), seed=seed)
             plans = [stage.plan for stage in stages]
             _print_notes(models[0], stages)
@@ -198,6 +206,7 @@ def merge(
                 vocabulary=vocabulary_rules(tokenizer, [*models, base], [*opened, base_opened]),
                 chat_template=chat_template,
                 parameters=parameters,
+                statistics=[open_statistics(each) for each in statistics or ()],
             )
             plans = [plan]
 
@@ -276,10 +285,11 @@ def methods(
     if as_json:
         print_json({"methods": [_facts(each) for each in shown]})
     elif name is None:
-        table = _table("method", "base", "models", "reads", "")
+        table = _table("method", "base", "models", "reads", "statistics", "")
         for each, method in METHODS.items():
             rule = method.rule
-            table.add_row(each, rule.base, _count(*rule.models), _cost(each), rule.summary)
+            needs = rule.statistics or "–"
+            table.add_row(each, rule.base, _count(*rule.models), _cost(each), needs, rule.summary)
         tables.print(table)
     else:
         _show_method(name)
@@ -291,6 +301,13 @@ def verify_merge(
         list[str] | None,
         typer.Argument(help="Where its models are now, the base first.", show_default="where they were"),
     ] = None,
+    statistics: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where the statistics are now that it was merged by, one for each model.",
+            show_default="where they were",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Threads.", show_default="one per processor", min=1)
     ] = None,
@@ -300,7 +317,9 @@ def verify_merge(
 ) -> None:
     """Rebuild a merged model from its recipe and compare every byte; writes nothing."""
     with clear_errors(), _bar(quiet=quiet) as watch:
-        found = verify(folder, models or (), workers=workers, device=device, progress=watch)
+        found = verify(
+            folder, models or (), statistics=statistics or (), workers=workers, device=device, progress=watch
+        )
     if as_json:
         print_json({"same": found.is_same, "tensors": found.tensors, "different": list(found.different)})
     elif found.is_same:
@@ -367,6 +386,11 @@ def _show_method(name: str) -> None:
         f"base: {facts['base']} · models: {facts['models']} · reads: {facts['reads']} · source: {facts['source']}",
         soft_wrap=True,
     )
+    if facts["statistics"] is not None:
+        words.print(
+            f"statistics: {facts['statistics']}, of every model (`merganser statistics --help`)",
+            soft_wrap=True,
+        )
     table = _table("parameter", "default", "range", "")
     for row in facts["parameters"]:
         table.add_row(row["name"], _shown(row["default"]), row["range"], row["help"])
@@ -393,6 +417,7 @@ def _facts(name: str) -> dict[str, Any]:
         "source": source,
         "reads": _cost(name),
         "laws": sorted(rule.laws),
+        "statistics": rule.statistics,
         "parameters": parameters,
     }
 

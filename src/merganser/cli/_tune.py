@@ -85,7 +85,7 @@ def tuned(
             budget=wish.budget,
             seed=seed,
             run=wish.run,
-            watch=watch,
+            progress=watch,
         )
     conclude(found.outcome, out=None, report=True, as_json=False)
     return found

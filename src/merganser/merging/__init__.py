@@ -15,6 +15,9 @@
 | [`merge`][], [`Model`][] | models in, a merged one out |
 | [`open_models`][], [`vocabulary_rules`][], [`default_workers`][] | its arguments |
 | [`plan_merge`][], [`plan_blueprint`][], [`methods_of`][], [`SliceError`][] | from a blueprint to a plan |
+| [`Statistics`][], [`open_statistics`][], [`save_statistics`][] | what was measured of a model with data, as a file |
+| [`StatisticsKind`][], [`StatisticsLike`][], [`opened_statistics`][] | what may be measured, and given in its place |
+| [`regression_mean`][] | one layer for several, by least squares on their inputs |
 | [`MergePlan`][], [`Target`][] | what will be done |
 | [`Engine`][], [`Progress`][], [`write_merge`][] | doing it |
 | [`merged_config`][], [`write_companions`][] | what lies beside the weights |
@@ -49,6 +52,13 @@ from merganser.merging._planning import plan_blueprint, plan_merge
 from merganser.merging._rebuild import Verification, materialise, plan_recipe, verify
 from merganser.merging._recipe import RECIPE_NAME, Recipe, read_combination, read_recipe, write_recipe
 from merganser.merging._settings import Case, Setting, Settings
+from merganser.merging._statistics import (
+    Statistics,
+    StatisticsLike,
+    open_statistics,
+    opened_statistics,
+    save_statistics,
+)
 from merganser.merging._write import (
     SHARD_BYTES,
     default_workers,
@@ -63,8 +73,10 @@ from merganser.merging.methods import (
     Parameter,
     Part,
     Scan,
+    StatisticsKind,
     bind,
     parameters_of,
+    regression_mean,
     unknown_parameter,
 )
 
@@ -105,6 +117,9 @@ __all__ = [
     "Slice",
     "SliceError",
     "Source",
+    "Statistics",
+    "StatisticsKind",
+    "StatisticsLike",
     "Target",
     "Verification",
     "bind",
@@ -127,6 +142,8 @@ __all__ = [
     "method_named",
     "methods_of",
     "open_models",
+    "open_statistics",
+    "opened_statistics",
     "parameters_of",
     "plan_blueprint",
     "plan_combination",
@@ -136,6 +153,8 @@ __all__ = [
     "read_recipe",
     "recipe_of",
     "references",
+    "regression_mean",
+    "save_statistics",
     "slerp_weights",
     "sources_of",
     "unknown_parameter",

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar,
 
 from merganser._errors import CheckpointError
 from merganser.merging._plan import MergePlan, Target
-from merganser.merging.methods import MergeMethod, Noise, Part
+from merganser.merging.methods import Grams, MergeMethod, Noise, Part
 from merganser.weights import (
     DTYPES,
     REDUCTION,
+    Aligned,
+    Block,
     Buffers,
     Checkpoint,
     Execution,
@@ -100,7 +102,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         _check_device(self.execution.device)
-        self._inputs, self._outputs = Buffers(), Buffers()
+        self._inputs, self._statistics, self._outputs = Buffers(), Buffers(), Buffers()
         self._done = 0
         self._model_stats: dict[Hashable, Any] | None = None
         self._to_measure = sum(target.bytes_once for target in self.plan.targets if _sees_model(target))
@@ -186,11 +188,19 @@ class Engine:
         """The elements of a target's sources as the method wants them."""
         noise, columns = Noise(self.plan.seed, target.spec.name), max(target.sources.columns, 1)
         takes_deltas = target.method is not None and target.method.rule.space == "deltas"
+        elementwise = self._fisher(target, begin, end, stride)
         for block in target.sources.blocks(self.execution, self._inputs, begin, end, stride):
             base, values = (block.values[0], block.values[1:]) if target.has_base else (None, block.values)
             if base is not None and takes_deltas:
                 values -= base
-            yield Part(values, base, block.begin, columns, noise, target.spec.name, target.spec.shape)
+            fisher = None if elementwise is None else next(elementwise).values
+            yield Part(values, base, block.begin, columns, noise, target.spec.name, target.spec.shape, fisher)
+
+    def _fisher(self, target: Target, begin: int, end: int | None, stride: int) -> Iterator[Block] | None:
+        """Fisher information of the same elements, block by block, if the method uses it."""
+        if target.statistics is None or target.method is None or target.method.rule.statistics != "fisher":
+            return None
+        return target.statistics.blocks(self.execution, self._statistics, begin, end, stride)
 
     def _write(self, unit: _Unit, sink: Sink, room: _Room | None) -> None:
         method = unit.target.method
@@ -243,18 +253,29 @@ class Engine:
         return rounded.copy_(merged).view(torch.uint8)
 
     def find_fault(self, target: Target, begin: int = 0, end: int | None = None) -> CheckpointError | None:
-        """The first number in a target's sources that is not finite, as an error that names it; None if all are."""
+        """The first number in a target's sources that is not finite, as an error that names it; None if all are.
+
+        Of what was measured on them, too.
+        """
+        fault = self._fault_in(target.sources, "The model is damaged: use a sound copy.", begin, end)
+        if fault is None and target.statistics is not None:
+            fault = self._fault_in(target.statistics, "These statistics are damaged: measure them again.")
+        return fault
+
+    def _fault_in(
+        self, aligned: Aligned, advice: str, begin: int = 0, end: int | None = None
+    ) -> CheckpointError | None:
         import torch
 
-        for block in target.sources.blocks(self.execution, self._inputs, begin, end):
-            for (checkpoint, name), row in zip(target.sources.sources, block.values, strict=True):
+        for block in aligned.blocks(self.execution, self._inputs, begin, end):
+            for (checkpoint, name), row in zip(aligned.sources, block.values, strict=True):
                 finite = torch.isfinite(row)
                 if not finite.all():
                     at = int((~finite).nonzero()[0].item())
                     kind = "NaN" if torch.isnan(row[at]) else "infinite"
                     return CheckpointError(
                         f"Tensor {name!r} of {checkpoint.source} holds a number that is {kind}, at element "
-                        f"{block.begin + at:,}. The model is damaged: use a sound copy."
+                        f"{block.begin + at:,}. {advice}"
                     )
         return None
 
@@ -280,6 +301,12 @@ class _TensorScan:
         self.models, self.has_base = target.models, target.has_base
         self.numel = target.spec.numel
         self.shape: tuple[int, ...] | None = target.spec.shape
+        self.grams = None if target.statistics is None else Grams(self._gram, target.inputs_first)
+
+    def _gram(self, model: int) -> torch.Tensor:
+        assert self._target.statistics is not None
+        checkpoint, name = self._target.statistics.sources[model]
+        return checkpoint.read(name)
 
     def __call__(self, measure: Callable[[Part], _R], *, stride: int = 1) -> Iterator[_R]:
         for part in self._engine.parts(self._target, stride=stride):
@@ -294,6 +321,7 @@ class _ModelScan:
         self.models, self.has_base = targets[0].models, targets[0].has_base
         self.numel = sum(target.spec.numel for target in targets)
         self.shape: tuple[int, ...] | None = None
+        self.grams: Grams | None = None
 
     def __call__(self, measure: Callable[[Part], _R], *, stride: int = 1) -> Iterator[_R]:
         engine = self._engine

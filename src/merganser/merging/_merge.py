@@ -11,6 +11,7 @@ from merganser.merging._execute import Engine, Progress
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
 from merganser.merging._plan import MergePlan
 from merganser.merging._planning import plan_merge
+from merganser.merging._statistics import StatisticsLike, opened_statistics
 from merganser.merging._write import SHARD_BYTES, default_workers, merged_config, write_merge
 from merganser.merging.vocabulary import VocabularyRules
 from merganser.weights import Checkpoint, Execution, open_checkpoint
@@ -39,6 +40,7 @@ def merge(
     tokenizer: Model | VocabularyRules | None = None,
     chat_template: str | None = None,
     licence: str | None = None,
+    statistics: Sequence[StatisticsLike] = (),
     progress: Callable[[Progress], None] | None = None,
     **parameters: Any,
 ) -> Checkpoint:
@@ -63,6 +65,7 @@ def merge(
         chat_template: ``"auto"`` for the commonest among the models, a name such as ``"chatml"``, or a Jinja text;
             by default the donor's.
         licence: Under which licence the result is; by default the strictest of the models'.
+        statistics: What was measured on the models, one for each in their order, for methods that use it.
         progress: Called now and then with how far it is.
         **parameters: The method's parameters: see ``merganser methods NAME``, or the method's class.
 
@@ -91,6 +94,7 @@ def merge(
         vocabulary=vocabulary_rules(tokenizer, [*models, base], [*opened, base_opened]),
         chat_template=chat_template,
         parameters=parameters,
+        statistics=[opened_statistics(each) for each in statistics],
     )
     engine = Engine(plan, Execution(workers or default_workers(), device=device), progress)
     if out is None:
@@ -192,7 +196,16 @@ def recipe_of(
     if plan.blueprint is None:
         raise ValueError("Expected the plan of a merge by rule, but this is one of a combination of seeds.")
     ways = made_by or {}
-    ingredients = (Ingredient.of(model, digest=digests, recipe=ways.get(model)) for model in plan.inputs)
+    measured = plan.statistics or (None,) * len(plan.inputs)
+    ingredients = (
+        Ingredient.of(
+            model,
+            digest=digests,
+            recipe=ways.get(model),
+            statistics=None if statistics is None else statistics.tensors,
+        )
+        for model, statistics in zip(plan.inputs, measured, strict=True)
+    )
     return MergeRecipe(plan.blueprint, tuple(ingredients), licence)
 
 

@@ -29,16 +29,23 @@ class Ingredient:
         fingerprint: What it looked like.
         digest: Name of its content, if it was known.
         recipe: How it was made, if it was made on the way only.
+        statistics: What was measured on it, if the method used it; such a file is a checkpoint too.
     """
 
     reference: str | None
     fingerprint: str
     digest: str | None = None
     recipe: MergeRecipe | None = None
+    statistics: Ingredient | None = None
 
     @classmethod
     def of(
-        cls, checkpoint: Checkpoint, *, digest: bool = False, recipe: MergeRecipe | None = None
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        digest: bool = False,
+        recipe: MergeRecipe | None = None,
+        statistics: Checkpoint | None = None,
     ) -> Ingredient:
         """The ingredient that a checkpoint is.
 
@@ -46,14 +53,18 @@ class Ingredient:
             checkpoint: The checkpoint.
             digest: Whether to take the digest too, which reads every byte.
             recipe: How it was made, if it will not stay.
+            statistics: What was measured on it.
         """
         reference = checkpoint.source if checkpoint.tensors.stamps and recipe is None else None
-        return cls(reference, fingerprint(checkpoint), checkpoint.digest if digest else None, recipe)
+        named = checkpoint.digest if digest else None
+        measured = None if statistics is None else cls.of(statistics, digest=digest)
+        return cls(reference, fingerprint(checkpoint), named, recipe, measured)
 
     def to_json(self) -> dict[str, Any]:
         """Plain form."""
         data = {"reference": self.reference, "fingerprint": self.fingerprint, "digest": self.digest}
-        return data if self.recipe is None else {**data, "recipe": self.recipe.to_json()}
+        measured = {} if self.statistics is None else {"statistics": self.statistics.to_json()}
+        return data | measured | ({} if self.recipe is None else {"recipe": self.recipe.to_json()})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Ingredient:
@@ -62,15 +73,23 @@ class Ingredient:
         Raises:
             ValueError: If it is none.
         """
-        texts = {key: value for key, value in data.items() if key != "recipe"}
+        texts = {key: value for key, value in data.items() if key not in ("recipe", "statistics")}
         if not isinstance(data["fingerprint"], str) or not all(
             isinstance(v, str | None) for v in texts.values()
         ):
             raise ValueError(f"it names a model by {data!r}.")
-        return cls(**texts, recipe=MergeRecipe.from_json(data["recipe"]) if "recipe" in data else None)
+        return cls(
+            **texts,
+            recipe=MergeRecipe.from_json(data["recipe"]) if "recipe" in data else None,
+            statistics=cls.from_json(data["statistics"]) if "statistics" in data else None,
+        )
 
-    def check(self, checkpoint: Checkpoint) -> None:
+    def check(self, checkpoint: Checkpoint, what: str = "model") -> None:
         """Make sure that a checkpoint is the one that was named.
+
+        Args:
+            checkpoint: The checkpoint.
+            what: What messages call it.
 
         Raises:
             ConfigError: If it is another.
@@ -78,7 +97,7 @@ class Ingredient:
         found = fingerprint(checkpoint)
         if found != self.fingerprint or (self.digest is not None and checkpoint.digest != self.digest):
             raise ConfigError(
-                f"{checkpoint.source} is not the model that the recipe was made with: its fingerprint is {found}, "
+                f"{checkpoint.source} is not the {what} that the recipe was made with: its fingerprint is {found}, "
                 f"expected {self.fingerprint}. Give the original as an argument, or merge anew."
             )
 

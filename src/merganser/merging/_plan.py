@@ -16,12 +16,16 @@ from functools import cached_property
 from typing import Any
 
 from merganser.merging._blueprint import Blueprint
+from merganser.merging._statistics import Statistics
 from merganser.merging.methods import MergeMethod
 from merganser.merging.vocabulary import Vocabulary
 from merganser.weights import Aligned, Checkpoint, Execution, TensorSpec
 
 _SCRATCH_ROWS = 4
 """Rows of a block's length that a formula needs beside its inputs, roughly."""
+
+_GRAMS = 8
+"""Gram matrices in float32 that take as much as a regression needs of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +37,16 @@ class Target:
         sources: The tensors it is made of: the base's first, if there is one, then the models'.
         method: What it is computed by; None to copy the first source.
         has_base: Whether the first source is a base.
+        statistics: What was measured of the tensor on each model, if the method uses it.
+        inputs_first: Whether the inputs of its layer are along its first axis; statistics say so.
     """
 
     spec: TensorSpec
     sources: Aligned
     method: MergeMethod | None
     has_base: bool = False
+    statistics: Aligned | None = None
+    inputs_first: bool = False
 
     @property
     def is_merged(self) -> bool:
@@ -57,8 +65,9 @@ class Target:
 
     @property
     def bytes_once(self) -> int:
-        """Bytes of its sources."""
-        return sum(checkpoint.spec(name).nbytes for checkpoint, name in self.sources.sources)
+        """Bytes of its sources, and of what was measured on them."""
+        measured = () if self.statistics is None else self.statistics.sources
+        return sum(c.spec(name).nbytes for c, name in (*self.sources.sources, *measured))
 
     @property
     def bytes_in(self) -> int:
@@ -81,6 +90,7 @@ class MergePlan:
         vocabulary: Whose tokens the result has; None where all models have the same.
         chat_template: How conversations are laid out; None as the donor's files say.
         seed: Key of all random numbers.
+        statistics: What was measured on each of the inputs, in their order; None where nothing was, or is used.
     """
 
     method_name: str
@@ -93,6 +103,7 @@ class MergePlan:
     vocabulary: Vocabulary | None = None
     chat_template: str | None = None
     seed: int = 0
+    statistics: tuple[Statistics | None, ...] = ()
 
     @property
     def models(self) -> tuple[Checkpoint, ...]:
@@ -154,4 +165,6 @@ def _scratch(target: Target, execution: Execution) -> int:
     step = min(target.sources.step(execution.chunk), target.spec.numel)
     block = step * (len(target.sources.sources) + _SCRATCH_ROWS)
     whole = target.spec.numel * target.method.whole_tensors(target.models)
+    if target.statistics is not None:
+        whole += _GRAMS * target.statistics.numel if target.method.scope == "tensor" else target.models * step
     return (block + whole) * (8 if target.sources.is_double else 4)

@@ -9,9 +9,11 @@ from merganser._errors import CheckpointError
 from merganser.merging._anatomy import Anatomy, depth_of
 from merganser.merging._blueprint import Blueprint, Module, Slice, Source
 from merganser.merging._dialect import method_named, takes_base_as_input
+from merganser.merging._measured import MeasuredTensor, measured_tensor
 from merganser.merging._plan import Target
 from merganser.merging._settings import Settings, first_of
 from merganser.merging._sliced_config import StackCut, sliced_config
+from merganser.merging._statistics import Statistics
 from merganser.merging.methods import METHODS, MergeMethod, bind, parameters_of, unknown_parameter
 from merganser.weights import DTYPES, Aligned, Checkpoint, TensorSpec, flat_order, is_derived, misfit, tied_to
 
@@ -41,8 +43,10 @@ class _Part(NamedTuple):
 class Planner:
     """Lays out one blueprint."""
 
-    def __init__(self, blueprint: Blueprint, models: Sequence[Checkpoint]) -> None:
-        self._blueprint, self._models = blueprint, models
+    def __init__(
+        self, blueprint: Blueprint, models: Sequence[Checkpoint], statistics: Sequence[Statistics | None] = ()
+    ) -> None:
+        self._blueprint, self._models, self._statistics = blueprint, models, statistics
         self._named = method_named(blueprint.method, blueprint.dialect)
         self._is_translated = blueprint.dialect == "mergekit" and blueprint.formulas == "papers"
         self._base_is_input = self._is_translated and takes_base_as_input(blueprint.method, self._named)
@@ -237,7 +241,13 @@ class Planner:
             whole_rows=method is not None and method.whole_rows,
             neurons=method is not None and method.neurons,
         )
-        return Target(stored, aligned, method, has_base=bool(base) and not self._base_is_input)
+        measured = MeasuredTensor()
+        if method is not None and self._named.rule.statistics is not None:
+            found = [self._statistics[source.model] for source in sources[base:]]
+            given = [each for each in found if each is not None]
+            measured = measured_tensor(aligned.sources[base:], given, spec)
+        has_base = bool(base) and not self._base_is_input
+        return Target(stored, aligned, method, has_base, measured.statistics, measured.inputs_first)
 
     def _holder(self, checkpoints: Sequence[Checkpoint], names: Sequence[str]) -> tuple[Checkpoint, str]:
         """Whose tensor says what the result's is like: the donor's, or else the first there is."""

@@ -18,8 +18,10 @@ from typing import Any
 from merganser._errors import CheckpointError
 from merganser.merging._blueprint import Blueprint, Dialect, Formulas
 from merganser.merging._dialect import method_named
+from merganser.merging._measured import check_parameters, check_statistics
 from merganser.merging._plan import MergePlan
 from merganser.merging._planner import Planner, check_base
+from merganser.merging._statistics import Statistics
 from merganser.merging.methods import bind, fields_of
 from merganser.merging.vocabulary import VocabularyRules, plan_vocabulary
 from merganser.merging.vocabulary import chat_template as resolved_template
@@ -38,6 +40,7 @@ def plan_merge(
     vocabulary: VocabularyRules | None = None,
     chat_template: str | None = None,
     formulas: Formulas = "papers",
+    statistics: Sequence[Statistics] = (),
 ) -> MergePlan:
     """Check that models, method and parameters fit, and say what will be done.
 
@@ -52,9 +55,10 @@ def plan_merge(
         vocabulary: Whose tokens the result has; models are numbered with the base first.
         chat_template: How conversations are laid out, as `chat_template` takes it.
         formulas: Whose formulas to follow; with mergekit's go its names of methods and parameters.
+        statistics: What was measured on the models, one for each, in their order, if the method uses it.
 
     Raises:
-        ValueError: If the method is unknown or does not take these models or parameters.
+        ValueError: If the method is unknown or does not take these models, parameters or statistics.
         CheckpointError: If the models do not fit together.
     """
     dialect: Dialect = "mergekit" if formulas == "mergekit" else "merganser"
@@ -75,18 +79,27 @@ def plan_merge(
         vocabulary=vocabulary,
         chat_template=chat_template,
     )
-    return plan_blueprint(blueprint, inputs)
+    if len(statistics) not in (0, len(models)):
+        raise ValueError(
+            f"Expected statistics of every model, in their order, but for {len(models)} models there are "
+            f"{len(statistics)}."
+        )
+    of_base = [None] * (len(inputs) - len(models))
+    return plan_blueprint(blueprint, inputs, [*of_base, *statistics] if statistics else ())
 
 
-def plan_blueprint(blueprint: Blueprint, models: Sequence[Checkpoint]) -> MergePlan:
+def plan_blueprint(
+    blueprint: Blueprint, models: Sequence[Checkpoint], statistics: Sequence[Statistics | None] = ()
+) -> MergePlan:
     """Check that models and blueprint fit, and say what will be done.
 
     Args:
         blueprint: The merge.
         models: The models it numbers.
+        statistics: What was measured on each of them, if the method uses it.
 
     Raises:
-        ValueError: If method, parameters and slices do not fit together or the models.
+        ValueError: If method, parameters, slices and statistics do not fit together or the models.
         CheckpointError: If the models do not fit together.
     """
     for number in blueprint.models:
@@ -96,11 +109,14 @@ def plan_blueprint(blueprint: Blueprint, models: Sequence[Checkpoint]) -> MergeP
         vocabulary = plan_vocabulary(models, blueprint.vocabulary, base=blueprint.base)
         aligned = [vocabulary.aligned(number) for number in range(len(models))]
     template = None if blueprint.chat_template is None else resolved_template(models, blueprint.chat_template)
-    planner = Planner(blueprint, aligned)
+    named = method_named(blueprint.method, blueprint.dialect)
+    merged = {s.model: models[s.model] for slice_ in blueprint.slices for s in slice_.sources}
+    check_statistics(blueprint.method, named.rule.statistics, merged, statistics)
+    planner = Planner(blueprint, aligned, statistics)
     targets = tuple(planner.targets())
     base = None if blueprint.base is None else models[blueprint.base]
     donor = aligned[blueprint.donor]
-    return MergePlan(
+    plan = MergePlan(
         blueprint.method,
         tuple(models),
         donor,
@@ -111,7 +127,10 @@ def plan_blueprint(blueprint: Blueprint, models: Sequence[Checkpoint]) -> MergeP
         vocabulary=vocabulary,
         chat_template=template,
         seed=blueprint.seed,
+        statistics=tuple(statistics),
     )
+    check_parameters(blueprint.method, plan.methods, statistics)
+    return plan
 
 
 def _refuse_quantised(checkpoint: Checkpoint) -> None:

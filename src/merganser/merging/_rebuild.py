@@ -16,6 +16,7 @@ from merganser.merging._merge_recipe import MergeRecipe
 from merganser.merging._plan import MergePlan
 from merganser.merging._planning import plan_blueprint
 from merganser.merging._recipe import RECIPE_NAME, Recipe, read_recipe
+from merganser.merging._statistics import Statistics, StatisticsLike, opened_statistics
 from merganser.merging._write import default_workers, merged_config, write_merge
 from merganser.weights import Checkpoint, Execution, open_checkpoint
 
@@ -24,6 +25,7 @@ def materialise(
     recipe: Recipe,
     models: Sequence[Model] = (),
     *,
+    statistics: Sequence[StatisticsLike] = (),
     out: str | Path | None = None,
     workers: int | None = None,
     overwrite: bool = False,
@@ -36,6 +38,8 @@ def materialise(
         models: The seeds of a combination, in any order, since they are known by their digests; or the models of a
             merge, the base first, by default from where they were. Element types, buffers and configuration of a
             combination are its first seed's.
+        statistics: Where the statistics are that the merge used, in the order of the models; by default where they
+            were.
         out: Folder (or ``.safetensors`` file) to write, in one pass and bounded memory; None to keep it in memory.
         workers: Threads; by default one for each processor.
         overwrite: Whether `out` may be replaced.
@@ -47,18 +51,21 @@ def materialise(
         CheckpointError: If a model is damaged, or holds NaN or infinite numbers.
         OutputError: If `out` exists and may not be replaced, or cannot be written.
     """
-    plan = plan_recipe(recipe, models)
+    plan = plan_recipe(recipe, models, statistics)
     engine = Engine(plan, Execution(workers or default_workers()), progress)
     if out is not None:
         return write_merge(engine, recipe, Path(out), overwrite=overwrite)
     return engine.in_memory(merged_config(plan))
 
 
-def plan_recipe(recipe: Recipe, models: Sequence[Model] = ()) -> MergePlan:
+def plan_recipe(
+    recipe: Recipe, models: Sequence[Model] = (), statistics: Sequence[StatisticsLike] = ()
+) -> MergePlan:
     """The plan that a recipe stands for; arguments and errors as those of `materialise`."""
     if isinstance(recipe, Combination):
         return plan_combination(recipe, open_models(models, None, None)[0])
-    return plan_blueprint(recipe.blueprint, _ingredients(recipe, models))
+    measured = _measured(recipe, statistics)
+    return plan_blueprint(recipe.blueprint, _ingredients(recipe, models), measured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,7 @@ def verify(
     path: str | Path,
     models: Sequence[Model] = (),
     *,
+    statistics: Sequence[StatisticsLike] = (),
     workers: int | None = None,
     device: str = "cpu",
     progress: Callable[[Progress], None] | None = None,
@@ -92,6 +100,7 @@ def verify(
     Args:
         path: The folder.
         models: Where the recipe's models are now, in its order, the base first; by default where they were.
+        statistics: Where the statistics are that the merge used, in the order of the models.
         workers: Threads; by default one for each processor.
         device: Where to compute; another than the merge's may round differently.
         progress: Called now and then with how far it is.
@@ -102,7 +111,7 @@ def verify(
         CheckpointError: If a model cannot be read.
     """
     folder = Path(path).expanduser()
-    plan = plan_recipe(read_recipe(folder / RECIPE_NAME), models)
+    plan = plan_recipe(read_recipe(folder / RECIPE_NAME), models, statistics)
     there = open_checkpoint(folder)
     sink = _Comparison(there)
     targets = [t for t in plan.targets if t.spec.name in there and there.spec(t.spec.name) == t.spec]
@@ -138,6 +147,31 @@ def _ingredients(recipe: MergeRecipe, models: Sequence[Model]) -> list[Checkpoin
     for ingredient, checkpoint in zip(wanted, opened, strict=True):
         ingredient.check(checkpoint)
     return opened
+
+
+def _measured(recipe: MergeRecipe, statistics: Sequence[StatisticsLike]) -> list[Statistics | None]:
+    """What was measured on each of a recipe's models; None where nothing was."""
+    wanted = [each.statistics for each in recipe.ingredients]
+    needed = [each for each in wanted if each is not None]
+    if statistics and len(statistics) != len(needed):
+        raise ConfigError(f"The recipe names {len(needed)} statistics, but {len(statistics)} were given.")
+    given = [each.reference if not statistics else statistics[i] for i, each in enumerate(needed)]
+    opened: list[Statistics] = []
+    for named, place in zip(needed, given, strict=True):
+        if place is None:
+            raise ConfigError(
+                "The recipe was made with statistics that were only in memory, so nobody knows where they are. Give "
+                "them as arguments."
+            )
+        try:
+            opened.append(opened_statistics(place))
+        except CheckpointError as error:
+            raise ConfigError(
+                f"Statistics of the recipe cannot be opened. Give where they are now. ({error})"
+            ) from error
+        named.check(opened[-1].tensors, "file of statistics")
+    left = iter(opened)
+    return [None if each is None else next(left) for each in wanted]
 
 
 class _Comparison:

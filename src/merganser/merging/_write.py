@@ -150,7 +150,8 @@ def identity_of(recipe: Recipe, plan: MergePlan, files: Mapping[str, Sequence[Te
     Models in memory have no such state, and to hash them may take longer than to merge them: a merge with one of them
     is never gone on with.
     """
-    stamps = [c.tensors.stamps for c in plan.inputs]
+    measured = [each.tensors for each in plan.statistics if each is not None]
+    stamps = [c.tensors.stamps for c in (*plan.inputs, *measured)]
     return json.dumps(
         {
             "recipe": recipe.to_json(),

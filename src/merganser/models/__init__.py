@@ -6,15 +6,22 @@
 | [`Perceptron`][], [`perceptron_tensors`][], [`perceptron_size`][] | networks of plain layers, numpy only |
 | [`TorchModel`][] | any torch module |
 | [`train_perceptron`][] | the specialists of the demonstrations |
+| [`collect`][], [`collect_merged`][], [`Batch`][], [`Names`][] | statistics of a module on data, to merge by |
+| [`language_model`][], [`read_texts`][], [`text_batches`][], [`perceptron_module`][] | what is measured, and on what |
 | [`TextModel`][] | continues texts and says how probable they are |
 | [`GenerationRequest`][], [`Response`][], [`Continuation`][], [`LogLikelihood`][] | what it is asked, and its answers |
 | [`LanguageModel`][], [`load`][], [`open_child`][] | a language model of transformers, written in place |
 """
 
+from merganser.models._batch import Batch
+from merganser.models._collect import collect
+from merganser.models._collect_merged import collect_merged
 from merganser.models._language import LanguageModel
 from merganser.models._live import LiveModel
 from merganser.models._load import load, open_child
+from merganser.models._names import Names
 from merganser.models._perceptron import Perceptron, perceptron_size, perceptron_tensors
+from merganser.models._perceptron_module import perceptron_module
 from merganser.models._requests import (
     Continuation,
     GenerationRequest,
@@ -22,22 +29,31 @@ from merganser.models._requests import (
     Response,
     TextModel,
 )
+from merganser.models._texts import language_model, read_texts, text_batches
 from merganser.models._torch import TorchModel
 from merganser.models._training import train_perceptron
 
 __all__ = [
+    "Batch",
     "Continuation",
     "GenerationRequest",
     "LanguageModel",
     "LiveModel",
     "LogLikelihood",
+    "Names",
     "Perceptron",
     "Response",
     "TextModel",
     "TorchModel",
+    "collect",
+    "collect_merged",
+    "language_model",
     "load",
     "open_child",
+    "perceptron_module",
     "perceptron_size",
     "perceptron_tensors",
+    "read_texts",
+    "text_batches",
     "train_perceptron",
 ]

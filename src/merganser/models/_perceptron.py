@@ -70,6 +70,11 @@ class Perceptron:
         return cls(_with_one_layout(layers), layout.size)
 
     @property
+    def layers(self) -> tuple[_Layer, ...]:
+        """Where each layer lies, and how its weight is laid out."""
+        return self._layers
+
+    @property
     def outputs(self) -> int:
         """Number of outputs."""
         last = self._layers[-1]

@@ -61,7 +61,7 @@ def tune(
     budget: int | str | Budget | None = _EVALUATIONS,
     seed: int = 0,
     run: str | Path | None = None,
-    watch: Watcher | None = None,
+    progress: Watcher | None = None,
 ) -> Tuned:
     """Find the parameters with which a merge scores best on a task.
 
@@ -80,7 +80,7 @@ def tune(
         budget: Evaluations, or a time; the models and the untuned merge count.
         seed: Seed of the search and of the method's random numbers.
         run: The run directory; an interrupted run in it is resumed.
-        watch: Called about twice a second with the run in progress.
+        progress: Called about twice a second with the run in progress.
 
     Returns:
         What was found; of a run that was stopped the outcome only, which is not finished.
@@ -108,7 +108,7 @@ def tune(
     all_genes = [known[name] for name in genes for _ in range(len(models) if name in each else 1)]
     search = _search(all_genes, limit, len(models) + 1)
     outcome = evolve(
-        models, task, search=search, budget=limit, genome=genome, seed=seed, run=run, watch=watch
+        models, task, search=search, budget=limit, genome=genome, seed=seed, run=run, progress=progress
     )
     if outcome.winner is None:
         return Tuned({}, {}, {}, outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from hashlib import blake2b
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +14,10 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from merganser.merging import METHODS, Engine, plan_merge
+from merganser.merging import METHODS, Engine, Statistics, plan_merge
 from merganser.merging._execute import MemorySink
 from merganser.merging.methods import bind, parameters_of
-from merganser.weights import DEFAULT_CHUNK, Checkpoint, Execution, single_threaded
+from merganser.weights import DEFAULT_CHUNK, Checkpoint, Execution, fingerprint, single_threaded
 
 SHAPES = [(), (0,), (1,), (7,), (0, 4), (4, 0), (1, 9), (9, 1), (1, 1), (3, 4), (2, 3, 2, 2)]
 DYADIC = [1.0, 0.5, 0.25, 2.0, -1.0, 0.0, 0.75]
@@ -39,6 +40,7 @@ NUMBERS = {
     "common": st.sampled_from([0.0, 0.5, 0.8, 1.0]),
     "ridge": st.sampled_from([1e-3, 0.01, 1.0]),
     "cap": st.sampled_from([1.0, 1.5, 3.0, 100.0]),
+    "floor": st.sampled_from([1e-6, 1e-2, 1.0]),
 }
 REQUIRED = {"nearswap": {"t": 0.125}}
 
@@ -110,10 +112,44 @@ def _is_under(law, case):
 def _run(method, models, base=None, *, chunk=DEFAULT_CHUNK, workers=1, seed=0, dtype=None, **parameters):
     opened = [_opened(model, f"model {i}") for i, model in enumerate(models, start=1)]
     origin = None if base is None else _opened(base, "the base")
-    plan = plan_merge(opened, method, base=origin, dtype=dtype, seed=seed, parameters=parameters)
+    measured = _measured(method, opened, models, parameters)
+    plan = plan_merge(
+        opened, method, base=origin, dtype=dtype, seed=seed, parameters=parameters, statistics=measured
+    )
     sink = MemorySink(plan.targets)
     Engine(plan, Execution(workers, chunk)).run(plan.targets, sink)
     return dict(sink.tensors)
+
+
+def _measured(method, opened, models, parameters):
+    """Statistics for a method that needs some, as if they had been measured; of equal models equal ones."""
+    kind = METHODS[method].rule.statistics
+    if kind is None:
+        return ()
+    looks = [fingerprint(checkpoint) for checkpoint in opened]
+    prefix = None
+    if kind == "merged_gram":
+        bound = bind(method, METHODS[method], len(models), parameters)
+        prefix = {"models": looks, "parameters": {name: getattr(bound, name) for name in ("alpha", "ridge")}}
+    return [
+        Statistics(kind, look, _opened(_numbers(kind, model), f"statistics {i}"), 1, 1, prefix=prefix)
+        for i, (look, model) in enumerate(zip(looks, models, strict=True), start=1)
+    ]
+
+
+def _numbers(kind, model):
+    """Made-up statistics of a model's tensors, keyed by what is in each."""
+    drawn = {}
+    for name, tensor in model.items():
+        content = np.asarray(tensor.double().numpy()).tobytes()
+        generator = np.random.default_rng([*blake2b(name.encode() + content, digest_size=16).digest()])
+        if kind == "fisher":
+            drawn[name] = torch.from_numpy(generator.gamma(0.5, size=tuple(tensor.shape)))
+        elif tensor.ndim > 1 and tensor.numel():
+            columns = tensor[0].numel()
+            inputs = generator.standard_normal((columns + 2, columns))
+            drawn[name] = torch.from_numpy(inputs.T @ inputs / len(inputs))
+    return drawn
 
 
 def _opened(model, name):
@@ -141,6 +177,7 @@ class Expectations:
         self.rules = {
             **self.module.REFERENCES,
             **_module("_literal_subspace").REFERENCES,
+            **_module("_literal_statistics").REFERENCES,
             "neuromerging": _module("_literal_neuro").neuromerging,
         }
 
@@ -155,6 +192,9 @@ class Expectations:
             full["lambda_"] = full.pop("lambda")
         if "max_iter" in full:
             full["max_iter"] = int(full["max_iter"])
+        if METHODS[method].rule.statistics is not None:
+            kind = METHODS[method].rule.statistics
+            full["statistics"] = [_doubled(_numbers(kind, model)) for model in models]
         doubled = [_doubled(model) for model in models]
         return self.rules[method](doubled, None if base is None else _doubled(base), **full)
 

@@ -18,6 +18,7 @@ ENDS = {
     "karcher": [*ONE_HOT],
     "task_arithmetic": [*ONE_HOT, {"weight": 0.0}],
     "nearswap": [{"t": 1e3}, {"t": 0.0}],
+    "fisher": [*ONE_HOT],
     "passthrough": [{"scale": 1.0}],
 }
 """Parameters that give the first model, the second, and, in a method with a base, the base; or model and base."""

@@ -7,6 +7,7 @@
 | ties, dare_*, della, della_linear, breadcrumbs, breadcrumbs_ties, sce | thin out task vectors, then add |
 | neuromerging | splits the task vectors of every neuron at the base's weights, and merges what is orthogonal |
 | tsv_m, iso_c, iso_cts, wudi | treat each matrix as a whole: make room for directions, or solve for a minimum |
+| regmean, regmean_plus_plus, fisher | weigh what each model does with data, by statistics that were measured before |
 | ram, ramplus, nearswap, arcee_fusion | treat each entry by how much, or in how many models, it changed |
 
 A further method is one class and one row here; the test suite then holds it to the laws it claims.
@@ -19,8 +20,10 @@ from merganser.merging.methods._arcee_fusion import ArceeFusion
 from merganser.merging.methods._breadcrumbs import Breadcrumbs, BreadcrumbsTies
 from merganser.merging.methods._dare import DareLinear, DareTies
 from merganser.merging.methods._della import Della, DellaLinear
+from merganser.merging.methods._fisher import Fisher
 from merganser.merging.methods._linear import Linear, Passthrough, TaskArithmetic
 from merganser.merging.methods._method import (
+    Grams,
     Law,
     MergeMethod,
     Parameter,
@@ -29,6 +32,7 @@ from merganser.merging.methods._method import (
     Scan,
     Scope,
     Space,
+    StatisticsKind,
     bind,
     fields_of,
     parameters_of,
@@ -39,6 +43,7 @@ from merganser.merging.methods._nearswap import NearSwap
 from merganser.merging.methods._neuro import NeuroMerging
 from merganser.merging.methods._noise import Noise
 from merganser.merging.methods._ram import Ram, RamPlus
+from merganser.merging.methods._regmean import RegMean, RegMeanPlusPlus, regression_mean
 from merganser.merging.methods._sce import Sce
 from merganser.merging.methods._slerp import NuSlerp, Slerp
 from merganser.merging.methods._spherical import Karcher, MultiSlerp
@@ -72,6 +77,9 @@ METHODS: Mapping[str, type[MergeMethod]] = MappingProxyType(
         "iso_cts": IsoCts,
         "wudi": Wudi,
         "neuromerging": NeuroMerging,
+        "regmean": RegMean,
+        "regmean_plus_plus": RegMeanPlusPlus,
+        "fisher": Fisher,
         "passthrough": Passthrough,
     }
 )
@@ -79,6 +87,7 @@ METHODS: Mapping[str, type[MergeMethod]] = MappingProxyType(
 
 __all__ = [
     "METHODS",
+    "Grams",
     "Law",
     "MergeMethod",
     "Noise",
@@ -88,8 +97,10 @@ __all__ = [
     "Scan",
     "Scope",
     "Space",
+    "StatisticsKind",
     "bind",
     "fields_of",
     "parameters_of",
+    "regression_mean",
     "unknown_parameter",
 ]

@@ -97,6 +97,14 @@ def task_matrices(scan: Scan) -> Float[Tensor, "models rows columns"] | None:
         return None
     if _TABLE.search(next(scan(_name))):
         return None
+    deltas = whole(scan)
+    if not all(math.isfinite(torch.linalg.vector_norm(d, dtype=torch.float64).item()) for d in deltas):
+        raise ValueError("A model holds NaN or infinite numbers, or some too large to be squared.")
+    return deltas.view(scan.models, rows, columns)
+
+
+def whole(scan: Scan) -> Float[Tensor, "models elements"]:
+    """A tensor of all models, with all its elements."""
     held: list[torch.Tensor] = []
 
     def hold(part: Part) -> None:
@@ -106,10 +114,7 @@ def task_matrices(scan: Scan) -> Float[Tensor, "models rows columns"] | None:
 
     for _ in scan(hold):
         pass
-    [deltas] = held
-    if not all(math.isfinite(torch.linalg.vector_norm(d, dtype=torch.float64).item()) for d in deltas):
-        raise ValueError("A model holds NaN or infinite numbers, or some too large to be squared.")
-    return deltas.view(scan.models, rows, columns)
+    return held[0]
 
 
 def singular(matrix: Float[Tensor, "rows columns"], most: int, *, beside: float = 0.0) -> Triplets:

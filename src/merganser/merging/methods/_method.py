@@ -8,6 +8,7 @@ parameters for one merge; they never change, and neither method of theirs touche
 | `rule` | what is known without parameters: how many models, whether a base, which laws hold |
 | fields | the parameters, with defaults, bounds and a line of help each |
 | `scope` | what `prepare` must see: nothing, one tensor, or the whole model |
+| `rule.statistics` | what must have been measured on each model with data: nothing, Gram matrices, Fisher information |
 | `prepare(scan)` | a first pass (or several): statistics such as thresholds, angles, counts |
 | `combine(part, stats)` | the formula, on a few thousand elements of all models |
 
@@ -40,6 +41,12 @@ base.
 
 Scope = Literal["none", "tensor", "model"]
 Space = Literal["weights", "deltas"]
+StatisticsKind = Literal["gram", "merged_gram", "fisher"]
+"""What is measured of a model with data:
+
+`gram`: for every linear layer the mean of $x x^T$ over its inputs; `merged_gram`: the same, where inputs come through
+the layers before as they are merged; `fisher`: for every parameter the diagonal of the Fisher information.
+"""
 PerModel: TypeAlias = tuple[float, ...]
 """A parameter with one value for each model; given as one number for all, or as a sequence."""
 
@@ -58,6 +65,7 @@ class Rule:
         space: Whether `combine` is given the models' weights, or their differences from the base (task vectors),
             and gives back the same.
         laws: What holds whatever the models are.
+        statistics: What must have been measured on every model; None for nothing.
     """
 
     summary: str
@@ -66,6 +74,7 @@ class Rule:
     models: tuple[int, int | None] = (1, None)
     space: Space = "deltas"
     laws: frozenset[Law] = frozenset()
+    statistics: StatisticsKind | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +89,8 @@ class Part:
         noise: Random numbers for these elements.
         tensor: Name of the tensor.
         shape: The tensor's shape.
+        fisher: Fisher information of the elements, one model a row; None where the method uses none, or none was
+            measured for the tensor.
     """
 
     values: Float[Tensor, "models elements"]
@@ -89,6 +100,20 @@ class Part:
     noise: Noise
     tensor: str
     shape: tuple[int, ...] = ()
+    fisher: Float[Tensor, "models elements"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grams:
+    """What the inputs of a layer were like, measured on each model.
+
+    Args:
+        read: The mean of $x x^T$ over the inputs of a model, given by its place; read when it is asked for.
+        inputs_first: Whether the first axis of the weight is that of the inputs; otherwise all but the first are.
+    """
+
+    read: Callable[[int], Float[Tensor, "inputs inputs"]]
+    inputs_first: bool
 
 
 @runtime_checkable
@@ -100,12 +125,14 @@ class Scan(Protocol):
         has_base: Whether there is a base beside them.
         numel: Elements in the scope, of each model.
         shape: The tensor's shape; None where the scope is the whole model.
+        grams: Of a single tensor; None where the method uses none, or none were measured for it.
     """
 
     models: int
     has_base: bool
     numel: int
     shape: tuple[int, ...] | None
+    grams: Grams | None
 
     def __call__(self, measure: Callable[[Part], T], *, stride: int = 1) -> Iterator[T]:
         """What `measure` finds in each part, in the order of the elements.

@@ -157,7 +157,10 @@ def odd_parameters(method):
     }
 
 
-OURS_ALONE = ("neuromerging", "tsv_m", "iso_c", "iso_cts", "wudi")
+OURS_ALONE = (
+    *("neuromerging", "tsv_m", "iso_c", "iso_cts", "wudi"),
+    *("regmean", "regmean_plus_plus", "fisher"),
+)
 
 
 @pytest.mark.parametrize("method", OURS_ALONE)

@@ -1,0 +1,111 @@
+"""Texts as batches of tokens, and the language model that they are for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from merganser._errors import CheckpointError, MerganserError, TaskError
+from merganser.weights import Checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_FIELDS = ("text", "prompt", "question")
+
+
+def language_model(checkpoint: Checkpoint) -> tuple[nn.Module, Any]:
+    """Load a model and its tokenizer from a folder, by transformers, in float32; no code of the model's is run.
+
+    Raises:
+        MerganserError: If transformers is not installed.
+        CheckpointError: If the checkpoint is no folder, or transformers cannot load it.
+    """
+    try:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError as error:
+        raise MerganserError(
+            "Language models are run by transformers, which is not installed: pip install 'merganser[transformers]'"
+        ) from error
+    import torch
+
+    if checkpoint.home is None:
+        raise CheckpointError(
+            f"{checkpoint.source} is no folder with configuration and tokenizer. Give the folder; write `base+adapter` "
+            "to one first (`merganser merge base+adapter --method passthrough --out FOLDER`)."
+        )
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        module = AutoModelForCausalLM.from_pretrained(
+            checkpoint.home, dtype=torch.float32, use_safetensors=True, **options
+        )
+        return module, AutoTokenizer.from_pretrained(checkpoint.home, **options)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"transformers cannot load {checkpoint.source}: {error}") from error
+
+
+def read_texts(path: str | Path) -> Iterator[str]:
+    """The texts in a file: all of a ``.txt``; of a ``.jsonl`` the `text`, `prompt` or `question` of every line.
+
+    Raises:
+        TaskError: If the file cannot be read, or a line has no text.
+    """
+    file = Path(path)
+    if file.suffix not in (".txt", ".jsonl"):
+        raise TaskError(f"Texts must be in a .txt or .jsonl file, but {file} is neither.")
+    try:
+        content = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskError(f"{file} cannot be read as text: {error}") from error
+    if file.suffix == ".txt":
+        yield content
+        return
+    for number, line in enumerate(content.splitlines(), start=1):
+        if line.strip():
+            yield _text_of(line, f"line {number} of {file}")
+
+
+def text_batches(
+    texts: Iterable[str], tokenizer: Any, *, samples: int, most_tokens: int, size: int = 8
+) -> Iterator[dict[str, Tensor]]:
+    """Texts as batches for a language model: token ids and attention mask, padded at the end.
+
+    Args:
+        texts: The texts; longer ones are cut into pieces.
+        tokenizer: A tokenizer of transformers'.
+        samples: Most pieces in all.
+        most_tokens: Most tokens of a piece.
+        size: Pieces of a batch.
+    """
+    import torch
+
+    left = islice(_pieces(texts, tokenizer, most_tokens), samples)
+    while pieces := list(islice(left, size)):
+        longest = max(map(len, pieces))
+        ids = torch.zeros(len(pieces), longest, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for i, piece in enumerate(pieces):
+            ids[i, : len(piece)] = torch.tensor(piece)
+            mask[i, : len(piece)] = 1
+        yield {"input_ids": ids, "attention_mask": mask}
+
+
+def _pieces(texts: Iterable[str], tokenizer: Any, most_tokens: int) -> Iterator[Sequence[int]]:
+    for text in texts:
+        tokens = tokenizer(text)["input_ids"]
+        for begin in range(0, len(tokens), most_tokens):
+            yield tokens[begin : begin + most_tokens]
+
+
+def _text_of(line: str, place: str) -> str:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise TaskError(f"Expected one JSON object a line, but {place} is none: {error}.") from error
+    found = [record[name] for name in _FIELDS if name in record] if isinstance(record, dict) else []
+    if not found or not isinstance(found[0], str):
+        raise TaskError(f"Expected a text under {', '.join(map(repr, _FIELDS))}, but {place} has none.")
+    return found[0]
