@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from merganser.merging._blueprint import Blueprint
 from merganser.merging.methods import MergeMethod
 from merganser.merging.vocabulary import Vocabulary
 from merganser.weights import Aligned, Checkpoint, Execution, TensorSpec
+
+if TYPE_CHECKING:
+    from merganser.merging._cores import MergedCores
 
 _SCRATCH_ROWS = 4
 """Rows of a block's length that a formula needs beside its inputs, roughly."""
@@ -81,6 +84,7 @@ class MergePlan:
         vocabulary: Whose tokens the result has; None where all models have the same.
         chat_template: How conversations are laid out; None as the donor's files say.
         seed: Key of all random numbers.
+        cores: The changes of low rank that are merged in core space, if the merge is made there.
     """
 
     method_name: str
@@ -93,6 +97,12 @@ class MergePlan:
     vocabulary: Vocabulary | None = None
     chat_template: str | None = None
     seed: int = 0
+    cores: MergedCores | None = None
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether the result is an adapter, and `config` its configuration."""
+        return self.blueprint is not None and self.blueprint.as_adapter
 
     @property
     def models(self) -> tuple[Checkpoint, ...]:

@@ -35,7 +35,7 @@ Writing:
     save: A whole checkpoint, atomically, tensor by tensor.
     ShardWriter: One file as a stream of chunks.
     plan_shards, shard_files: Which tensor goes into which file.
-    ADAPTER_NAMES, ADAPTER_CONFIG_NAME: The files of an adapter.
+    CONFIG_NAME, ADAPTER_NAMES, ADAPTER_CONFIG_NAME: The names of configurations, and of adapters' tensors.
     write_index, write_config, file_metadata: What else a folder with shards has.
     PartialFolder: A folder that fills up over several attempts.
     refuse_existing, refuse_foreign: Keep a mistyped path from costing what is there, or a folder of other things.
@@ -59,7 +59,15 @@ from merganser.weights._fingerprint import fingerprint
 from merganser.weights._flat import check_aligned, flat_read, misfit
 from merganser.weights._layout import FlatLayout, Piece
 from merganser.weights._low_rank import LowRank, Placement
-from merganser.weights._open import ADAPTER_NAMES, OPENERS, Opener, is_adapter, open_adapter, open_checkpoint
+from merganser.weights._open import (
+    ADAPTER_NAMES,
+    CONFIG_NAME,
+    OPENERS,
+    Opener,
+    is_adapter,
+    open_adapter,
+    open_checkpoint,
+)
 from merganser.weights._order import ORDER_VERSION, Layer, flat_order
 from merganser.weights._partial import PartialFolder
 from merganser.weights._reference import HubId, Reference, parse_reference
@@ -90,6 +98,7 @@ from merganser.weights._write import ShardWriter
 __all__ = [
     "ADAPTER_CONFIG_NAME",
     "ADAPTER_NAMES",
+    "CONFIG_NAME",
     "DEFAULT_CHUNK",
     "DTYPES",
     "OPENERS",

@@ -107,7 +107,7 @@ class AdaptedSource:
         return self._updated.stamps
 
     def product(self, name: str) -> Placement | None:
-        """How the factors lie whose product is all that changes a tensor; None where it is not, or nothing changes it."""
+        """How the factors lie whose product is all that changes a tensor; None where there is more, or nothing."""
         change = self.changes.get(name)
         if change is None or change.added or change.magnitude or change.replacement:
             return None

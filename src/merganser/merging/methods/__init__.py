@@ -38,6 +38,7 @@ from merganser.merging.methods._model_stock import ModelStock
 from merganser.merging.methods._nearswap import NearSwap
 from merganser.merging.methods._neuro import NeuroMerging
 from merganser.merging.methods._noise import Noise
+from merganser.merging.methods._on_cores import on_core
 from merganser.merging.methods._ram import Ram, RamPlus
 from merganser.merging.methods._sce import Sce
 from merganser.merging.methods._slerp import NuSlerp, Slerp
@@ -84,12 +85,14 @@ __all__ = [
     "Noise",
     "Parameter",
     "Part",
+    "Passthrough",
     "Rule",
     "Scan",
     "Scope",
     "Space",
     "bind",
     "fields_of",
+    "on_core",
     "parameters_of",
     "unknown_parameter",
 ]

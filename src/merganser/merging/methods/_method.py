@@ -139,7 +139,7 @@ class MergeMethod(ABC):
 
     @property
     def equivariant(self) -> bool:
-        r"""Whether it commutes with orthonormal changes of basis of task vectors, and keeps the base where there are none.
+        r"""Whether it commutes with orthonormal changes of basis, and keeps the base where no task vector moves it.
 
         Then, on matrices, merging $U M_t V^\top$ is merging the $M_t$, with the result between $U$ and $V^\top$.
         """
