@@ -35,6 +35,9 @@ from merganser.weights import Aligned, Bytes, Checkpoint, Execution, FileStamp, 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_SCRATCH = 8
+"""Matrices of a core's size that a method and a decomposition take."""
+
 _HELD = 8
 """Tensors whose bases are kept for what is asked next."""
 
@@ -93,6 +96,14 @@ class CoreLayer:
         """Rows and columns of the core."""
         rank = sum(product.rank for product in self.present)
         return min(rank, self.spec.shape[0]), min(rank, self.spec.numel // self.spec.shape[0])
+
+    @property
+    def memory(self) -> int:
+        """Bytes that merging it takes, about."""
+        left, right = self.sides
+        rows = self.spec.shape[0]
+        bases = 3 * (rows * left + self.spec.numel // rows * right)
+        return 8 * (bases + (len(self.products) + _SCRATCH) * left * right)
 
     @property
     def present(self) -> list[Product]:
@@ -154,6 +165,11 @@ class MergedCores:
         self._targets = {name: _target(layer, base, inputs) for name, layer in layers.items()}
         plan = MergePlan("cores", tuple(inputs), base, tuple(self._targets.values()), {}, seed=seed)
         self._engine = Engine(plan, Execution())
+
+    @property
+    def memory(self) -> int:
+        """Bytes that merging one tensor takes, about: factors and bases, cores, and what decomposing them needs."""
+        return max((layer.memory for layer in self.layers.values()), default=0)
 
     def rank_of(self, name: str) -> int:
         """Rank of a tensor's merged change, at most."""

@@ -131,7 +131,8 @@ class MergePlan:
 
     def memory(self, execution: Execution) -> int:
         """Bytes of buffers that carrying it out takes, about; mapped files are not counted."""
-        return execution.workers * max((_scratch(target, execution) for target in self.targets), default=0)
+        most = max((_scratch(target, execution) for target in self.targets), default=0)
+        return execution.workers * (most + (0 if self.cores is None else self.cores.memory))
 
     def groups(self) -> list[dict[str, Any]]:
         """What happens to which tensors: one row for each kind of layer, treatment and element type."""
