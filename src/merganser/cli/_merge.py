@@ -54,8 +54,8 @@ def merge(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Paths or hub ids (`org/name@revision`); `base+adapter` applies a LoRA, with --base adapters alone will "
-            "do. Or one mergekit file, *.yaml."
+            help="Paths or hub ids (`org/name@revision`); `base+adapter` applies a LoRA, and with --base the adapter "
+            "alone will do. Or one mergekit file, *.yaml."
         ),
     ],
     method: Annotated[
@@ -342,14 +342,10 @@ def _show_plan(plan: MergePlan, execution: Execution) -> None:
         table.add_row(row["part"], row["method"], row["dtype"], *counts)
     tables.print(table)
     passes = "once" if plan.passes == 1 else "twice, to measure first"
-    beside = (
-        f"an adapter of {plan.donor.source}"
-        if plan.is_adapter
-        else f"configuration and tokenizer of {plan.donor.source}"
-    )
+    taken = "an adapter" if plan.is_adapter else "configuration and tokenizer"
     words.print(
         f"reads {_size(plan.bytes_in)} ({passes}), writes {_size(plan.bytes_out)}; buffers of "
-        f"{_size(facts['memory'])} for {execution.workers} workers; {beside}",
+        f"{_size(facts['memory'])} for {execution.workers} workers; {taken} of {plan.donor.source}",
         soft_wrap=True,
     )
     say_core_space(plan)
