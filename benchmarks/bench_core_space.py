@@ -1,6 +1,6 @@
 """Adapters in core space beside the same merge of whole tensors.
 
-    python benchmarks/bench_core_space.py
+    make bench-core_space
 
 One layer of 2048 by 5632 in float32 and four adapters of rank 16, in memory, one thread on one core, CPU-seconds of the
 whole merge (plan, reading, merging, adding to the base, rounding), median of some rounds for core space and one run for

@@ -162,8 +162,8 @@ def is_adapter(reference: str | Path) -> bool:
 
 def _holds_adapter(folder: Path) -> bool:
     names = {file.name for file in folder.iterdir()} if folder.is_dir() else set[str]()
-    others = {name for name in names if name.endswith((SUFFIX, ".bin", f"{SUFFIX}.index.json"))}
-    return ADAPTER_CONFIG_NAME in names and bool(others) and others <= {*ADAPTER_NAMES, "training_args.bin"}
+    is_model = bool(names & {SINGLE_NAME, INDEX_NAME, TORCH_NAME, TORCH_INDEX_NAME})
+    return ADAPTER_CONFIG_NAME in names and bool(names & set(ADAPTER_NAMES)) and not is_model
 
 
 def _open_adapter(folder: Path) -> Checkpoint:
