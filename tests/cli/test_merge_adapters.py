@@ -71,6 +71,7 @@ def test_adapters_become_a_whole_model_or_an_adapter_that_are_the_same(run, plac
         torch.testing.assert_close(adapted.read(name), whole.read(name))
     for folder in ("whole", "adapter"):
         run("verify", tmp_path / folder)
+        assert "2509.17786" in run("citation", tmp_path / folder).stdout
         run("explain", tmp_path / folder)
 
 

@@ -74,17 +74,16 @@ def choose_space(
         )
     if wanted == "full":
         return "full"
-    obstacle = _obstacle(models, base, same_tokens=same_tokens)
-    if obstacle is None:
-        if method.equivariant and (base is not None or method.rule.base == "refused"):
-            return "core"
-        obstacle = _unfit(method, name, has_base=base is not None)
-        if obstacle is None and wanted == "core":
-            return "core"
-        obstacle = obstacle or (
+    obstacle = _obstacle(models, base, same_tokens=same_tokens) or _unfit(
+        method, name, has_base=base is not None
+    )
+    if obstacle is None and not method.equivariant and wanted == "auto":
+        obstacle = (
             f"`{name}` depends on the basis that task vectors are written in. Say `space` core to have it look at the "
             "adapters' common directions instead of single weights; the result is another than that of whole tensors."
         )
+    if obstacle is None:
+        return "core"
     if wanted == "core" or needed:
         raise ValueError(f"This cannot be merged in core space: {obstacle}")
     return "full"
@@ -100,18 +99,22 @@ def _obstacle(models: Sequence[Checkpoint], base: Checkpoint | None, *, same_tok
         return f"the adapters are on different bases: {', '.join(dict.fromkeys(bases))}. Merge those of one base."
     if base is not None and not is_same(base, shared):
         return f"the adapters are on {shared.source}, but the base is to be {base.source}. Name the same."
-    return (
-        None
-        if same_tokens
-        else "the vocabulary is to change, which takes whole tensors. Leave `tokenizer` out."
-    )
+    if not same_tokens:
+        return "the vocabulary is to change, which takes whole tensors. Leave `tokenizer` out."
+    return None
 
 
 def _unfit(method: MergeMethod, name: str, *, has_base: bool) -> str | None:
     """Why a method cannot work there at all, whatever it looks at being another basis."""
-    if method.equivariant or (has_base and method.rule.space == "deltas" and not method.neurons):
+    starts_at_base = has_base and (
+        method.equivariant or (method.rule.space == "deltas" and not method.neurons)
+    )
+    if starts_at_base or (method.equivariant and method.rule.base == "refused"):
         return None
-    return f"`{name}` needs the base's weights, or changes what no adapter does. Use another method, or `space` full."
+    return (
+        f"`{name}` needs the base's weights, or changes what no adapter does. Name a base, use another method, or "
+        "`space` full."
+    )
 
 
 def in_core_space(plan: MergePlan) -> MergePlan:
@@ -126,7 +129,9 @@ def in_core_space(plan: MergePlan) -> MergePlan:
     blueprint, base = plan.blueprint, shared_base(plan.models)
     if blueprint is None or base is None or not blueprint.is_whole or plan.vocabulary is not None:
         why = _obstacle(plan.models, plan.base, same_tokens=plan.vocabulary is None)
-        raise ValueError(f"This cannot be merged in core space: {why or 'blocks are not merged one by one.'}")
+        raise ValueError(
+            f"This cannot be merged in core space: {why or 'it is made of slices, not of whole models.'}"
+        )
     found = {target.spec.name: _layer(target, len(plan.models)) for target in plan.targets}
     layers = {name: layer for name, layer in found.items() if layer is not None}
     cores = MergedCores(

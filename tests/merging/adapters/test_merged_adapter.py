@@ -183,6 +183,11 @@ class TestWhatCannotBe:
             ValueError, "needs the base's weights", adapters[:2], method, base=base, out=out, space="core"
         )
 
+    def test_an_arc_between_weights_whose_base_is_not_named(self, base, adapters, out):
+        models = [f"{base}+{each}" for each in adapters[:2]]
+        self.refused(ValueError, "Name a base", models, "nuslerp", out=out, space="core")
+        assert merge(models, "nuslerp", base=base, space="core")
+
     def test_whole_models(self, base, adapters, out):
         self.refused(
             ValueError, "no adapter on a base", [base, f"{base}+{adapters[0]}"], "linear", out=out, rank=2

@@ -113,8 +113,8 @@ class _Writer:
         self._ours, self._models, self._name = stage.blueprint, stage.models, stage.name
         if stage.blueprint.as_adapter or stage.blueprint.rank is not None:
             raise ValueError(
-                "The merge makes an adapter, or cuts changes to a rank, which mergekit's files cannot say. Its own recipe is "
-                "`recipe.json`."
+                "The merge makes an adapter, or cuts changes to a rank, which mergekit's files cannot say. Its own "
+                "recipe is `recipe.json`."
             )
         self._merge = in_mergekits_terms(stage.blueprint)
         self._base_is_input = SIGNATURES[self._merge.method].base == "input"
