@@ -366,6 +366,8 @@ def test_another_donor_than_mergekits_is_said():
         ),
         (Blueprint("ties", (Module((Slice((Source(1),), 2),)),), base=0), "have a base of their own"),
         (Blueprint("linear", (Module((Slice((Source(0),)),)), Module((Slice((Source(0),)),), "x"))), "needs a name"),
+        (Blueprint.plain("linear", (0, 1), space="core", as_adapter=True), "makes an adapter, or cuts"),
+        (Blueprint.plain("linear", (0, 1), space="core", rank=2), "makes an adapter, or cuts"),
     ],
 )  # fmt: skip
 def test_what_mergekit_cannot_say_is_an_error(blueprint, words):
@@ -392,6 +394,12 @@ def test_models_that_were_made_on_the_way_are_documents_of_their_own():
         (None, ("stage-1", "stage-2", "b")),
     ]
     assert parse_mergekit(to_yaml(linear(inner, b), ["anything", "c"]))[-1].models == ("stage-1", "c")
+
+
+def test_a_merge_in_core_space_is_written_with_a_word_about_it():
+    text = to_yaml(Blueprint.plain("linear", (0, 1), space="core"), ["base+a", "base+b"])
+    assert text.startswith("# mergekit merges adapters as whole tensors")
+    assert "base+b" in text
 
 
 def test_a_model_that_was_only_in_memory_must_be_named():

@@ -146,6 +146,14 @@ def test_a_blueprint_survives_json(blueprint):
     assert Blueprint.from_json(json.loads(json.dumps(blueprint.to_json()))) == blueprint
 
 
+@pytest.mark.parametrize("layout", [{}, {"as_adapter": True}, {"rank": 3}, {"rank": 3, "as_adapter": True}])
+def test_where_adapters_are_merged_survives_json(layout):
+    blueprint = plain(0, 1, space="core", **layout)
+    data = blueprint.to_json()
+    assert {"space", *layout} <= set(data)
+    assert Blueprint.from_json(json.loads(json.dumps(data))) == blueprint
+
+
 def test_a_recipe_with_recipes_inside_survives_json():
     assert MergeRecipe.from_json(json.loads(json.dumps(RECIPE.to_json()))) == RECIPE
 
@@ -173,6 +181,12 @@ def test_what_says_nothing_is_not_written():
         ("donor", True),
         ("dtype", 16),
         ("seed", 0.5),
+        ("space", "kernel"),
+        ("space", ["core"]),
+        ("rank", 3),
+        ("rank", True),
+        ("as_adapter", True),
+        ("as_adapter", 1),
         ("modules", {}),
         ("modules", []),
         ("modules", [{"slices": []}]),

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from merganser import CheckpointError
 from merganser.weights import Checkpoint, TensorSpec, open_checkpoint, save
-from merganser.weights._adapter import BLOCK, adapted
+from merganser.weights._adapter import adapted
 from merganser.weights._adapter_config import LoraSettings
+from merganser.weights._updated import BLOCK
 
 Q, UP, DOWN = (f"model.layers.0.{part}" for part in ("self_attn.q_proj", "mlp.up_proj", "mlp.down_proj"))
 SHAPES = {

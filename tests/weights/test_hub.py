@@ -58,7 +58,7 @@ def program(cache):
                 print(json.dumps(str(error)))
     """
 
-    def program(*references, **environment):
+    def program(*references, code=code, **environment):
         settings = {
             "HF_HOME": str(cache),
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -97,6 +97,19 @@ def test_a_cached_model_opens_offline_at_each_revision(program, cache):
             plain | {"layers.0.up.weight": [[3.0, 3.0], [3.0, 3.0]]},
         ],
     ]
+
+
+def test_an_adapter_is_told_from_a_model_by_its_files(program):
+    """As `merge ADAPTER --base BASE` does; `program` says what opening it on a base gives."""
+    code = """
+        import json, sys
+        from merganser.weights import is_adapter, open_adapter, open_checkpoint
+        for reference in sys.argv[1:]:
+            print(json.dumps(is_adapter(reference)))
+        print(json.dumps(open_adapter(open_checkpoint("org/name"), "org/lora").source))
+    """
+    found = program("org/name", "org/lora", "org/absent", "org/name+org/lora", code=code, HF_HUB_OFFLINE="1")
+    assert found == [False, True, False, False, "org/name+org/lora"]
 
 
 def test_what_the_cache_lacks_is_said_offline(program, cache):

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from merganser.cli._adapters import adapter_facts, say_core_space, say_truncation
 from merganser.cli._output import FAILED, Json, Quiet, clear_errors, print_json, say_far, tables, words
 from merganser.cli._parameters import with_parameters
 from merganser.cli._tune import facts, show, tuned, wish_of
@@ -46,6 +47,7 @@ from merganser.merging import Progress as Step
 from merganser.weights import Checkpoint, Execution, refuse_existing
 
 _HOW, _TUNING = "How", "Tuning parameters"
+_ADAPTERS = "If all models are adapters of one base"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -54,7 +56,8 @@ def merge(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Paths or hub ids (`org/name@revision`); `base+adapter` applies a LoRA. Or one mergekit file, *.yaml."
+            help="Paths or hub ids (`org/name@revision`); `base+adapter` applies a LoRA, and with --base the adapter "
+            "alone will do. Or one mergekit file, *.yaml."
         ),
     ],
     method: Annotated[
@@ -102,6 +105,31 @@ def merge(
         str | None,
         typer.Option(help="Under which licence the result is.", show_default="the strictest of the models'"),
     ] = None,
+    as_adapter: Annotated[
+        bool,
+        typer.Option(
+            "--as-adapter",
+            help="Write an adapter (PEFT) instead of a whole model.",
+            rich_help_panel=_ADAPTERS,
+        ),
+    ] = False,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep so many directions of every merged change, the largest.",
+            show_default="all",
+            rich_help_panel=_ADAPTERS,
+        ),
+    ] = None,
+    space: Annotated[
+        str,
+        typer.Option(
+            help="full: whole tensors. core: the few directions that the adapters use; where a method looks at single "
+            "weights (ties, dare) the result depends on that basis. auto: core for methods that give the same there.",
+            metavar="auto|full|core",
+            rich_help_panel=_ADAPTERS,
+        ),
+    ] = "auto",
     seed: Annotated[int, typer.Option(help="Key of random numbers, for methods that drop at random.")] = 0,
     formulas: Annotated[
         str,
@@ -178,6 +206,11 @@ def merge(
         if _is_file(models):
             said = {"method": method, "base": base, "donor": donor, "tokenizer": tokenizer, "dtype": dtype}
             said |= {"chat-template": chat_template, "statistics": statistics, "tune": tune}
+            said |= {
+                "as-adapter": as_adapter or None,
+                "rank": rank,
+                "space": None if space == "auto" else space,
+            }
             _refuse_options({**said, **parameters})
             stages = plan_mergekit(models[0], formulas=_formulas(formulas), seed=seed)
             plans = [stage.plan for stage in stages]
@@ -207,6 +240,9 @@ def merge(
                 chat_template=chat_template,
                 parameters=parameters,
                 statistics=[open_statistics(each) for each in statistics or ()],
+                space=space,
+                rank=rank,
+                as_adapter=as_adapter,
             )
             plans = [plan]
 
@@ -227,6 +263,7 @@ def merge(
     written = plans[-1].bytes_out
     if as_json:
         done = {"out": str(out), "tensors": len(merged), "bytes": written, "seconds": round(seconds, 3)}
+        done |= adapter_facts(plans[-1]) or {}
         print_json(done if found is None else done | facts(found))
     else:
         if found is not None:
@@ -234,6 +271,7 @@ def merge(
         speed = sum(plan.bytes_in + plan.bytes_out for plan in plans) / max(seconds, 1e-9)
         amount = f"{len(merged):,} tensors, {_size(written)} in {seconds:.1f} s"
         words.print(f"{out}: {amount} ({_size(speed)}/s read and written)", soft_wrap=True)
+        say_truncation(plans[-1])
 
 
 def _check_place(out: Path | None, *, dry_run: bool, overwrite: bool) -> None:
@@ -359,6 +397,7 @@ def _plan_facts(plan: MergePlan, execution: Execution) -> dict[str, Any]:
         "workers": execution.workers,
         "notes": [] if plan.vocabulary is None else list(plan.vocabulary.notes),
         "groups": plan.groups(),
+        **({} if (adapters := adapter_facts(plan)) is None else adapters),
     }
 
 
@@ -370,11 +409,14 @@ def _show_plan(plan: MergePlan, execution: Execution) -> None:
         table.add_row(row["part"], row["method"], row["dtype"], *counts)
     tables.print(table)
     passes = "once" if plan.passes == 1 else "twice, to measure first"
+    taken = "an adapter" if plan.is_adapter else "configuration and tokenizer"
     words.print(
         f"reads {_size(plan.bytes_in)} ({passes}), writes {_size(plan.bytes_out)}; buffers of "
-        f"{_size(facts['memory'])} for {execution.workers} workers; configuration and tokenizer of {plan.donor.source}",
+        f"{_size(facts['memory'])} for {execution.workers} workers; {taken} of {plan.donor.source}",
         soft_wrap=True,
     )
+    say_core_space(plan)
+    say_truncation(plan)
     for note in facts["notes"]:
         words.print(note, soft_wrap=True)
 

@@ -26,23 +26,27 @@
 | [`MergeRecipe`][], [`Ingredient`][], [`recipe_of`][] | what was done, completely |
 | [`Recipe`][], [`read_recipe`][], [`read_combination`][], [`write_recipe`][], [`RECIPE_NAME`][] | recipes as files |
 | [`core_space`][], [`CoreSpace`][], [`merge_adapters`][], [`Adapter`][] | adapters, in the few directions they use |
+| [`Space`][], [`WantedSpace`][], [`MergedCores`][], [`Truncation`][], [`share_lost`][] | merging them there, by rule |
 | [`lengths_beside_base`][], [`FAR`][] | whether a base looks like the models' ancestor |
 | [`explain`][], [`Explanation`][], [`Fate`][], [`Fates`][], [`Shares`][] | what became of every task vector |
 | [`citations`][], [`references`][], [`sources_of`][] | BibTeX of what was used |
 | [`materialise`][], [`plan_recipe`][], [`verify`][], [`Verification`][] | from a recipe back to the model |
 """
 
+from merganser.merging._adapters import WantedSpace
 from merganser.merging._ancestry import FAR, lengths_beside_base
-from merganser.merging._blueprint import Blueprint, Dialect, Formulas, Module, Slice, Source
+from merganser.merging._blueprint import Blueprint, Dialect, Formulas, Module, Slice, Source, Space
 from merganser.merging._chromosomes import Chromosomes, crossover_apart
 from merganser.merging._citations import citations, references, sources_of
 from merganser.merging._combination import Combination, blend
 from merganser.merging._combine import checkpoint_of, combine_flat, plan_combination
 from merganser.merging._core_space import Adapter, CoreSpace, core_space, merge_adapters
+from merganser.merging._cores import MergedCores, Truncation
 from merganser.merging._crossover import Angles, Rule, crossover, linear_weights, slerp_weights
 from merganser.merging._dialect import method_named, methods_of
 from merganser.merging._execute import Engine, Progress
 from merganser.merging._explain import Explanation, Fate, Fates, Shares, explain
+from merganser.merging._facts import share_lost
 from merganser.merging._gram import Gram
 from merganser.merging._merge import Model, merge, open_models, recipe_of, vocabulary_rules
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
@@ -103,6 +107,7 @@ __all__ = [
     "MergeMethod",
     "MergePlan",
     "MergeRecipe",
+    "MergedCores",
     "Model",
     "Module",
     "Parameter",
@@ -117,11 +122,14 @@ __all__ = [
     "Slice",
     "SliceError",
     "Source",
+    "Space",
     "Statistics",
     "StatisticsKind",
     "StatisticsLike",
     "Target",
+    "Truncation",
     "Verification",
+    "WantedSpace",
     "bind",
     "blend",
     "checkpoint_of",
@@ -155,6 +163,7 @@ __all__ = [
     "references",
     "regression_mean",
     "save_statistics",
+    "share_lost",
     "slerp_weights",
     "sources_of",
     "unknown_parameter",

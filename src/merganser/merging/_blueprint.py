@@ -23,6 +23,9 @@ from merganser.merging.vocabulary._rules import VocabularyRules
 Dialect = Literal["merganser", "mergekit"]
 """Whose names for methods and parameters, and whose defaults."""
 
+Space = Literal["full", "core"]
+"""Where adapters are merged: as whole tensors on their base, or in the directions that they use (`_core_space`)."""
+
 Formulas = Literal["papers", "mergekit"]
 """Whose formulas methods follow where they differ; mergekit's go with its names."""
 
@@ -96,6 +99,9 @@ class Blueprint:
         formulas: Whose formulas methods follow.
         vocabulary: Whose tokens the result has; None where all models have the same.
         chat_template: What to lay conversations out by, as `chat_template` takes it; None for the donor's.
+        space: Where adapters are merged.
+        rank: Most directions that the merged change of a tensor has; None for all. Only in core space.
+        as_adapter: Whether the result is an adapter instead of a whole model. Only in core space.
     """
 
     method: str
@@ -109,8 +115,17 @@ class Blueprint:
     formulas: Formulas = "papers"
     vocabulary: VocabularyRules | None = None
     chat_template: str | None = None
+    space: Space = "full"
+    rank: int | None = None
+    as_adapter: bool = False
 
     def __post_init__(self) -> None:
+        if self.rank is not None and self.rank < 1:
+            raise ValueError(f"`rank` must be at least 1, but is {self.rank}.")
+        if self.space == "full" and (self.as_adapter or self.rank is not None):
+            raise ValueError(
+                "An adapter, or a change of a chosen rank, is made in core space: `space` must be core."
+            )
         if self.formulas == "mergekit" and self.dialect != "mergekit":
             raise ValueError("mergekit's formulas go with its names: the dialect must be mergekit too.")
         if not self.modules:
@@ -175,6 +190,9 @@ class Blueprint:
             "seed": self.seed,
             **({} if self.vocabulary is None else {"vocabulary": self.vocabulary.to_json()}),
             **({} if self.chat_template is None else {"chat_template": self.chat_template}),
+            **({} if self.space == "full" else {"space": self.space}),
+            **({} if self.rank is None else {"rank": self.rank}),
+            **({"as_adapter": True} if self.as_adapter else {}),
             **_settings_to_json(self.settings),
             "modules": [_module_to_json(module) for module in self.modules],
         }
@@ -187,11 +205,12 @@ class Blueprint:
             KeyError: If something is missing.
             ValueError: If something is not what it should be.
         """
+        data = {"space": "full", "rank": None, "as_adapter": False, **data}
         for key, kind in _KINDS.items():
-            if not isinstance(data[key], kind) or isinstance(data[key], bool):
-                raise ValueError(f"its `{key}` is {data[key]!r}.")  # noqa: TRY004
-        for key, words in (("dialect", get_args(Dialect)), ("formulas", get_args(Formulas))):
-            if data[key] not in words:
+            if not isinstance(data[key], kind) or isinstance(data[key], bool) != (kind is bool):
+                raise ValueError(f"its `{key}` is {data[key]!r}.")
+        for key, words in (("dialect", Dialect), ("formulas", Formulas), ("space", Space)):
+            if data[key] not in get_args(words):
                 raise ValueError(f"its `{key}` is {data[key]!r}.")
         return cls(
             method=data["method"],
@@ -205,6 +224,9 @@ class Blueprint:
             formulas=data["formulas"],
             vocabulary=VocabularyRules.from_json(data["vocabulary"]) if "vocabulary" in data else None,
             chat_template=_text(data.get("chat_template")),
+            space=data["space"],
+            rank=data["rank"],
+            as_adapter=data["as_adapter"],
         )
 
 
@@ -217,6 +239,8 @@ _KINDS: Mapping[str, Any] = {
     "dtype": str | None,
     "seed": int,
     "modules": list,
+    "rank": int | None,
+    "as_adapter": bool,
 }
 
 

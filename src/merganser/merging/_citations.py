@@ -12,6 +12,7 @@ from merganser.merging._dialect import method_named
 from merganser.merging._merge_recipe import MergeRecipe
 from merganser.merging._recipe import Recipe
 
+_CORE_SPACE = "2509.17786"
 _SOURCE = re.compile(r"^  (?:eprint|url) = \{(.*)\}", re.MULTILINE)
 
 
@@ -44,9 +45,13 @@ def citations(sources: Iterable[str]) -> str:
 
 
 def sources_of(recipe: Recipe) -> tuple[str, ...]:
-    """Sources of the methods that a recipe uses, those of models made on the way first; none for a combination."""
+    """Sources of the methods that a recipe uses, those of models made on the way first; none for a combination.
+
+    Where adapters were merged in core space, its own source comes last.
+    """
     if not isinstance(recipe, MergeRecipe):
         return ()
     before = [s for each in recipe.ingredients if each.recipe is not None for s in sources_of(each.recipe)]
     own = method_named(recipe.blueprint.method, recipe.blueprint.dialect).rule.paper
-    return tuple(dict.fromkeys([*before, own]))
+    space = [_CORE_SPACE] if recipe.blueprint.space == "core" else []
+    return tuple(dict.fromkeys([*before, own, *space]))

@@ -21,6 +21,7 @@ $\sum d_i^2$ is parallel to the base's neurons; the rest is orthogonal.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -32,6 +33,7 @@ from jaxtyping import Float
 
 from merganser.merging._execute import Engine, Progress
 from merganser.merging._plan import MergePlan, Target
+from merganser.merging._planning import plan_blueprint
 from merganser.merging._write import default_workers
 from merganser.weights import DTYPES, Buffers, Checkpoint, Execution
 
@@ -121,14 +123,16 @@ def explain(
         >>> list(fates.values())[0].entries
         Shares(survived=0.3333333333333333, conflict=0.3333333333333333, dropped=0.3333333333333333)
     """
-    targets = [target for target in plan.targets if target.is_merged and target.has_base]
+    carried_out, targets = _of_whole_tensors(plan)
     if not targets:
         raise ValueError(
             "Expected a merge with a base, from which task vectors are measured, but no tensor of this one has any. "
             "Name the model that the others were tuned from as `base`."
         )
     accounts = _Accounts(targets, _labels(plan.inputs))
-    Engine(plan, execution or Execution(default_workers()), progress).run(targets, accounts)
+    measured = {target.spec.name for target in targets}
+    made = [target for target in carried_out.targets if target.spec.name in measured]
+    Engine(carried_out, execution or Execution(default_workers()), progress).run(made, accounts)
     names = {target.spec.name: np.empty(0, np.float32) for target in targets}
     layers = Checkpoint.from_tensors(names).layers
     ordered = [name for layer in layers for name in layer.tensors]
@@ -137,6 +141,20 @@ def explain(
         layers={layer.name: accounts.fates(layer.tensors) for layer in layers},
         tensors={name: accounts.fates([name]) for name in ordered},
     )
+
+
+def _of_whole_tensors(plan: MergePlan) -> tuple[MergePlan, list[Target]]:
+    """What to carry out, and the targets that say what each tensor is made of.
+
+    In core space the two differ: there the models are not read. An adapter is explained as the model that it makes.
+    """
+    whole = made = plan
+    if plan.cores is not None and plan.blueprint is not None:
+        in_full = dataclasses.replace(plan.blueprint, space="full", rank=None, as_adapter=False)
+        whole = plan_blueprint(in_full, plan.inputs)
+        if plan.is_adapter:
+            made = plan_blueprint(dataclasses.replace(plan.blueprint, as_adapter=False), plan.inputs)
+    return made, [target for target in whole.targets if target.is_merged and target.has_base]
 
 
 class _Accounts:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from merganser.merging._cores import Truncation
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
 from merganser.merging._plan import MergePlan
 from merganser.merging._recipe import Recipe
@@ -44,7 +45,7 @@ def card_facts(plan: MergePlan, recipe: Recipe, name: str, *, licence: str | Non
     )
     named = [each for c, own in zip(plan.inputs, licences, strict=True) for each in _named(c, own)]
     verdict = combined(named, override=override)
-    merged = [target.spec for target in plan.targets if target.is_merged]
+    merged = [target.spec for target in plan.targets if target.is_merged or plan.is_adapter]
     types = {DTYPES[spec.dtype].library for spec in merged}
     classes = plan.config.get("architectures")
     return CardFacts(
@@ -58,8 +59,28 @@ def card_facts(plan: MergePlan, recipe: Recipe, name: str, *, licence: str | Non
         dtype=types.pop() if len(types) == 1 else None,
         tokenizer=_tokenizer(plan),
         chat_template=None if plan.chat_template is None else "The chat template was chosen for the merge.",
+        is_adapter=plan.is_adapter,
         notes=() if plan.vocabulary is None else plan.vocabulary.notes,
     )
+
+
+def with_truncation(facts: CardFacts, plan: MergePlan) -> CardFacts:
+    """The facts with what a chosen rank has cost, in total and for the tensor that lost most."""
+    cut = {} if plan.cores is None else {n: t for n, t in plan.cores.truncations().items() if t.lost > 0}
+    if plan.blueprint is None or plan.blueprint.rank is None or not cut:
+        return facts
+    worst = max(cut, key=lambda name: cut[name].share)
+    note = (
+        f"Merged changes were cut to rank {plan.blueprint.rank}: {share_lost(plan):.2%} of their energy (the sum of "
+        f"their squares) is lost, at most {cut[worst].share:.2%} in one tensor (`{worst}`)."
+    )
+    return dataclasses.replace(facts, notes=(*facts.notes, note))
+
+
+def share_lost(plan: MergePlan) -> float:
+    """Share of the energy of all merged changes that a chosen rank leaves out, in [0, 1]."""
+    cut = [] if plan.cores is None else list(plan.cores.truncations().values())
+    return Truncation(sum(t.energy for t in cut), sum(t.lost for t in cut)).share
 
 
 def _licences(checkpoint: Checkpoint) -> list[Licence]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from merganser.merging._adapters import WantedSpace, check_declared, is_same
 from merganser.merging._execute import Engine, Progress
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
 from merganser.merging._plan import MergePlan
@@ -14,7 +15,7 @@ from merganser.merging._planning import plan_merge
 from merganser.merging._statistics import StatisticsLike, opened_statistics
 from merganser.merging._write import SHARD_BYTES, default_workers, merged_config, write_merge
 from merganser.merging.vocabulary import VocabularyRules
-from merganser.weights import Checkpoint, Execution, open_checkpoint
+from merganser.weights import Checkpoint, Execution, is_adapter, open_adapter, open_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -41,13 +42,17 @@ def merge(
     chat_template: str | None = None,
     licence: str | None = None,
     statistics: Sequence[StatisticsLike] = (),
+    space: WantedSpace = "auto",
+    rank: int | None = None,
+    as_adapter: bool = False,
     progress: Callable[[Progress], None] | None = None,
     **parameters: Any,
 ) -> Checkpoint:
     """Merge models by rule.
 
     Args:
-        models: The models: paths or hub ids, checkpoints, state dicts, or torch modules.
+        models: The models: paths or hub ids, checkpoints, state dicts, or torch modules; with a base also adapters
+            (LoRA) of it.
         method: A method of `METHODS`, such as ``"linear"``, ``"slerp"`` or ``"ties"``.
         base: The model they were tuned from, for methods that work on differences from it.
         out: Folder (or ``.safetensors`` file) to write; None to keep the result in memory.
@@ -66,6 +71,10 @@ def merge(
             by default the donor's.
         licence: Under which licence the result is; by default the strictest of the models'.
         statistics: What was measured on the models, one for each in their order, for methods that use it.
+        space: Where adapters of one base are merged: ``"full"`` as whole tensors, ``"core"`` in the directions that
+            they use, ``"auto"`` there if the method gives the same there.
+        rank: Most directions that the merged change of a tensor keeps, the largest; None for all. Adapters only.
+        as_adapter: Whether the result is an adapter of their base instead of a whole model. Adapters only.
         progress: Called now and then with how far it is.
         **parameters: The method's parameters: see ``merganser methods NAME``, or the method's class.
 
@@ -95,6 +104,9 @@ def merge(
         chat_template=chat_template,
         parameters=parameters,
         statistics=[opened_statistics(each) for each in statistics],
+        space=space,
+        rank=rank,
+        as_adapter=as_adapter,
     )
     engine = Engine(plan, Execution(workers or default_workers(), device=device), progress)
     if out is None:
@@ -111,17 +123,24 @@ def open_models(
     Raises:
         ValueError: If the donor is none of them, or the base is among the models.
         TypeError: If there is one model in the place of several, or something that is no model.
-        CheckpointError: If one cannot be opened.
+        CheckpointError: If one cannot be opened, or adapters without a base name different ones.
     """
     if isinstance(models, str | Path | Checkpoint | Mapping) or hasattr(models, "state_dict"):
         raise TypeError(
             f"Expected a sequence of models, found a single {type(models).__name__}. Put it into a list."
         )
-    opened = [_open(model, f"model {i}") for i, model in enumerate(models, start=1)]
     base_opened = None if base is None else _open(base, "the base")
+    alone = [base is not None and isinstance(model, str | Path) and is_adapter(model) for model in models]
+    opened = [
+        open_adapter(base_opened, model)
+        if is_alone and base_opened is not None and isinstance(model, str | Path)
+        else _open(model, f"model {i}")
+        for i, (model, is_alone) in enumerate(zip(models, alone, strict=True), start=1)
+    ]
+    check_declared([model for model, is_alone in zip(opened, alone, strict=True) if is_alone])
     if base_opened is not None:
         for model, checkpoint in zip(models, opened, strict=True):
-            if model is base or _is_same(checkpoint, base_opened):
+            if model is base or is_same(checkpoint, base_opened):
                 raise ValueError(
                     f"{checkpoint.source} is the base and among the models too; its difference from itself is nothing. "
                     "Name it as the base only."
@@ -170,7 +189,7 @@ def _found(
     """
     meant = _open(wanted, f"the {what}")
     for model, checkpoint in zip(models, opened, strict=True):
-        if checkpoint is not None and (model is wanted or _is_same(checkpoint, meant)):
+        if checkpoint is not None and (model is wanted or is_same(checkpoint, meant)):
             return checkpoint
     raise ValueError(f"The {what} must be one of the models or the base, but {meant.source} is none of them.")
 
@@ -207,10 +226,6 @@ def recipe_of(
         for model, statistics in zip(plan.inputs, measured, strict=True)
     )
     return MergeRecipe(plan.blueprint, tuple(ingredients), licence)
-
-
-def _is_same(first: Checkpoint, second: Checkpoint) -> bool:
-    return first is second or (bool(first.tensors.stamps) and first.source == second.source)
 
 
 def _open(model: Model, name: str) -> Checkpoint:

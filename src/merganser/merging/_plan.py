@@ -13,13 +13,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from merganser.merging._blueprint import Blueprint
 from merganser.merging._statistics import Statistics
 from merganser.merging.methods import MergeMethod
 from merganser.merging.vocabulary import Vocabulary
 from merganser.weights import Aligned, Checkpoint, Execution, TensorSpec
+
+if TYPE_CHECKING:
+    from merganser.merging._cores import MergedCores
 
 _SCRATCH_ROWS = 4
 """Rows of a block's length that a formula needs beside its inputs, roughly."""
@@ -91,6 +94,7 @@ class MergePlan:
         chat_template: How conversations are laid out; None as the donor's files say.
         seed: Key of all random numbers.
         statistics: What was measured on each of the inputs, in their order; None where nothing was, or is used.
+        cores: The changes of low rank that are merged in core space, if the merge is made there.
     """
 
     method_name: str
@@ -104,6 +108,12 @@ class MergePlan:
     chat_template: str | None = None
     seed: int = 0
     statistics: tuple[Statistics | None, ...] = ()
+    cores: MergedCores | None = None
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether the result is an adapter, and `config` its configuration."""
+        return self.blueprint is not None and self.blueprint.as_adapter
 
     @property
     def models(self) -> tuple[Checkpoint, ...]:
@@ -132,7 +142,8 @@ class MergePlan:
 
     def memory(self, execution: Execution) -> int:
         """Bytes of buffers that carrying it out takes, about; mapped files are not counted."""
-        return execution.workers * max((_scratch(target, execution) for target in self.targets), default=0)
+        most = max((_scratch(target, execution) for target in self.targets), default=0)
+        return execution.workers * (most + (0 if self.cores is None else self.cores.memory))
 
     def groups(self) -> list[dict[str, Any]]:
         """What happens to which tensors: one row for each kind of layer, treatment and element type."""

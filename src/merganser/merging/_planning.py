@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from merganser._errors import CheckpointError
+from merganser.merging._adapters import choose_space, in_core_space, is_same, shared_base
 from merganser.merging._blueprint import Blueprint, Dialect, Formulas
 from merganser.merging._dialect import method_named
 from merganser.merging._measured import check_parameters, check_statistics
 from merganser.merging._plan import MergePlan
 from merganser.merging._planner import Planner, check_base
 from merganser.merging._statistics import Statistics
-from merganser.merging.methods import bind, fields_of
+from merganser.merging.methods import MergeMethod, bind, fields_of
 from merganser.merging.vocabulary import VocabularyRules, plan_vocabulary
 from merganser.merging.vocabulary import chat_template as resolved_template
 from merganser.weights import Checkpoint
@@ -41,6 +42,9 @@ def plan_merge(
     chat_template: str | None = None,
     formulas: Formulas = "papers",
     statistics: Sequence[Statistics] = (),
+    space: str = "auto",
+    rank: int | None = None,
+    as_adapter: bool = False,
 ) -> MergePlan:
     """Check that models, method and parameters fit, and say what will be done.
 
@@ -56,15 +60,31 @@ def plan_merge(
         chat_template: How conversations are laid out, as `chat_template` takes it.
         formulas: Whose formulas to follow; with mergekit's go its names of methods and parameters.
         statistics: What was measured on the models, one for each, in their order, if the method uses it.
+        space: Where models that are adapters of one base are merged: ``"full"`` as whole tensors, ``"core"`` in the
+            directions that the adapters use, ``"auto"`` there if the method gives the same there.
+        rank: Most directions that the merged change of a tensor keeps; None for all. Only in core space.
+        as_adapter: Whether the result is an adapter instead of a whole model. Only in core space.
 
     Raises:
-        ValueError: If the method is unknown or does not take these models, parameters or statistics.
+        ValueError: If the method is unknown or does not take these models, parameters or statistics, or core space is
+            asked for and they cannot be merged there.
         CheckpointError: If the models do not fit together.
     """
     dialect: Dialect = "mergekit" if formulas == "mergekit" else "merganser"
     rule_class = method_named(method, dialect)
+    if vocabulary is None:  # which numbers models with the base that was given
+        base = _own_base(rule_class, models, base)
     check_base(method, rule_class, has_base=base is not None)
     bound = bind(method, rule_class, len(models), parameters or {})
+    chosen = choose_space(
+        space,
+        bound,
+        method,
+        models,
+        base=base,
+        same_tokens=vocabulary is None,
+        needed=as_adapter or rank is not None,
+    )
     inputs = tuple(models) if base is None else (base, *models)
     blueprint = Blueprint.plain(
         method,
@@ -78,6 +98,9 @@ def plan_merge(
         formulas=formulas,
         vocabulary=vocabulary,
         chat_template=chat_template,
+        space=chosen,
+        rank=rank,
+        as_adapter=as_adapter,
     )
     if len(statistics) not in (0, len(models)):
         raise ValueError(
@@ -86,6 +109,18 @@ def plan_merge(
         )
     of_base = [None] * (len(inputs) - len(models))
     return plan_blueprint(blueprint, inputs, [*of_base, *statistics] if statistics else ())
+
+
+def _own_base(
+    rule_class: type[MergeMethod], models: Sequence[Checkpoint], base: Checkpoint | None
+) -> Checkpoint | None:
+    """The base to merge with, of adapters: their own where the method needs one, none where it takes none."""
+    shared = shared_base(models)
+    if shared is None:
+        return base
+    if base is None:
+        return shared if rule_class.rule.base == "required" else None
+    return None if rule_class.rule.base == "refused" and is_same(base, shared) else base
 
 
 def plan_blueprint(
@@ -130,7 +165,7 @@ def plan_blueprint(
         statistics=tuple(statistics),
     )
     check_parameters(blueprint.method, plan.methods, statistics)
-    return plan
+    return in_core_space(plan) if blueprint.space == "core" else plan
 
 
 def _refuse_quantised(checkpoint: Checkpoint) -> None:

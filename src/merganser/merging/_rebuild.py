@@ -17,8 +17,8 @@ from merganser.merging._plan import MergePlan
 from merganser.merging._planning import plan_blueprint
 from merganser.merging._recipe import RECIPE_NAME, Recipe, read_recipe
 from merganser.merging._statistics import Statistics, StatisticsLike, opened_statistics
-from merganser.merging._write import default_workers, merged_config, write_merge
-from merganser.weights import Checkpoint, Execution, open_checkpoint
+from merganser.merging._write import default_workers, merged_config, open_result, write_merge
+from merganser.weights import Checkpoint, Execution
 
 
 def materialise(
@@ -112,7 +112,7 @@ def verify(
     """
     folder = Path(path).expanduser()
     plan = plan_recipe(read_recipe(folder / RECIPE_NAME), models, statistics)
-    there = open_checkpoint(folder)
+    there = open_result(folder)
     sink = _Comparison(there)
     targets = [t for t in plan.targets if t.spec.name in there and there.spec(t.spec.name) == t.spec]
     Engine(plan, Execution(workers or default_workers(), device=device), progress).run(targets, sink)

@@ -15,12 +15,15 @@ from typing import Any
 
 from merganser._errors import CheckpointError
 from merganser.merging._execute import Engine
-from merganser.merging._facts import card_facts
+from merganser.merging._facts import card_facts, with_truncation
 from merganser.merging._plan import MergePlan
 from merganser.merging._recipe import RECIPE_NAME, Recipe, write_recipe
 from merganser.merging.card import model_card
 from merganser.merging.vocabulary import TOKENIZER_FILES, write_chat_template
 from merganser.weights import (
+    ADAPTER_CONFIG_NAME,
+    ADAPTER_NAMES,
+    CONFIG_NAME,
     DTYPES,
     Checkpoint,
     PartialFolder,
@@ -29,6 +32,7 @@ from merganser.weights import (
     atomic_write_bytes,
     atomic_write_text,
     file_metadata,
+    is_adapter,
     open_checkpoint,
     refuse_foreign,
     shard_files,
@@ -81,31 +85,51 @@ def write_merge(
     specs = [target.spec for target in plan.targets]
     written = {spec.name for spec in specs}  # a name that the donor ties may be written apart
     metadata = {key: value for key, value in file_metadata(plan.donor).items() if key not in written}
+    if place.suffix == ".safetensors" and plan.is_adapter:
+        raise ValueError(
+            f"An adapter is a folder, with its configuration, but {place} is a file. Name a folder."
+        )
     if place.suffix == ".safetensors":
         [ordered] = shard_files(specs, None).values()
         with ShardWriter(place, ordered, metadata=metadata, overwrite=overwrite, reserve=True) as writer:
             engine.run(plan.targets, writer)
         return open_checkpoint(place)
     refuse_foreign(place, overwrite=overwrite)
-    files = shard_files(specs, shard_size)
+    files = {ADAPTER_NAMES[0]: specs} if plan.is_adapter else shard_files(specs, shard_size)
     with PartialFolder(place, identity_of(recipe, plan, files), overwrite=overwrite) as partial:
         try:
             write_companions(plan, partial.folder)
             _write_shards(engine, partial.folder, files, metadata)
             write_index(partial.folder, files)
-            write_config(partial.folder, merged_config(plan))
+            write_config(
+                partial.folder, merged_config(plan), ADAPTER_CONFIG_NAME if plan.is_adapter else CONFIG_NAME
+            )
             write_recipe(recipe, partial.folder / RECIPE_NAME)
-            atomic_write_text(partial.folder / CARD_NAME, model_card(facts))
+            atomic_write_text(partial.folder / CARD_NAME, model_card(with_truncation(facts, plan)))
         except (CheckpointError, ValueError):
             partial.discard()
             raise
         partial.publish()
-    return open_checkpoint(place)
+    return open_result(place)
+
+
+def open_result(folder: Path) -> Checkpoint:
+    """What was written to a folder: a model, or an adapter's own tensors.
+
+    Raises:
+        CheckpointError: If it cannot be opened.
+    """
+    return open_checkpoint(folder / ADAPTER_NAMES[0] if is_adapter(folder) else folder)
 
 
 def merged_config(plan: MergePlan) -> dict[str, Any]:
-    """The donor's configuration, true to what is written: element type, and whether the head is tied."""
+    """The donor's configuration, true to what is written: element type, and whether the head is tied.
+
+    Of an adapter, the adapter's.
+    """
     config = copy.deepcopy(dict(plan.config))
+    if plan.is_adapter:
+        return config
     parts = [config, *(part for key, part in config.items() if _is_part(key, part))]
     types = {target.spec.dtype for target in plan.targets if target.is_merged}
     if len(types) == 1:

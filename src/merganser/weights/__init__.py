@@ -11,6 +11,8 @@ The values:
 
 Reading:
     open_checkpoint: Open a path (safetensors, torch, GGUF), ``org/name[@revision]`` or ``base+adapter``.
+    is_adapter, open_adapter: Adapters without a base, and on one that is open already.
+    AdaptedSource, Placement, LowRank: What an adapter changes, factor by factor.
     parse_reference: What a reference means, without opening it.
     read_architecture, ArchitectureDescription: A few lines of YAML for architectures that do not speak for themselves.
     flat_read: Any range of the flattened parameters as one vector.
@@ -20,6 +22,7 @@ Reading:
     flat_order, group_layers, ORDER_VERSION: The order of tensors, and the layers they form, from their names alone.
     OPENERS, Opener: The forms that can be opened.
     TensorSource, Bytes, FileStamp: What a new format supplies.
+    UpdatedSource: A checkpoint with updates of low rank, added when it is read.
     PartialSource, ComputingSource, Reader: What one supplies that decodes or computes its tensors.
     fingerprint: A quick look that tells one model from another.
 
@@ -32,12 +35,15 @@ Writing:
     save: A whole checkpoint, atomically, tensor by tensor.
     ShardWriter: One file as a stream of chunks.
     plan_shards, shard_files: Which tensor goes into which file.
+    CONFIG_NAME, ADAPTER_NAMES, ADAPTER_CONFIG_NAME: The names of configurations, and of adapters' tensors.
     write_index, write_config, file_metadata: What else a folder with shards has.
     PartialFolder: A folder that fills up over several attempts.
     refuse_existing, refuse_foreign: Keep a mistyped path from costing what is there, or a folder of other things.
     atomic_write_bytes, atomic_write_text, atomic_directory: The same care for other files.
 """
 
+from merganser.weights._adapter import AdaptedSource
+from merganser.weights._adapter_config import CONFIG_NAME as ADAPTER_CONFIG_NAME
 from merganser.weights._architecture import Architecture, Stream, streams_of, tied_to
 from merganser.weights._architecture_file import ArchitectureDescription, read_architecture
 from merganser.weights._atomic import (
@@ -52,7 +58,16 @@ from merganser.weights._digest import Digest
 from merganser.weights._fingerprint import fingerprint
 from merganser.weights._flat import check_aligned, flat_read, misfit
 from merganser.weights._layout import FlatLayout, Piece
-from merganser.weights._open import OPENERS, Opener, open_checkpoint
+from merganser.weights._low_rank import LowRank, Placement
+from merganser.weights._open import (
+    ADAPTER_NAMES,
+    CONFIG_NAME,
+    OPENERS,
+    Opener,
+    is_adapter,
+    open_adapter,
+    open_checkpoint,
+)
 from merganser.weights._order import ORDER_VERSION, Layer, flat_order, group_layers
 from merganser.weights._partial import PartialFolder
 from merganser.weights._reference import HubId, Reference, parse_reference
@@ -77,14 +92,19 @@ from merganser.weights._stream import (
     row_run,
     single_threaded,
 )
+from merganser.weights._updated import UpdatedSource
 from merganser.weights._write import ShardWriter
 
 __all__ = [
+    "ADAPTER_CONFIG_NAME",
+    "ADAPTER_NAMES",
+    "CONFIG_NAME",
     "DEFAULT_CHUNK",
     "DTYPES",
     "OPENERS",
     "ORDER_VERSION",
     "REDUCTION",
+    "AdaptedSource",
     "Aligned",
     "Architecture",
     "ArchitectureDescription",
@@ -100,16 +120,19 @@ __all__ = [
     "FlatLayout",
     "HubId",
     "Layer",
+    "LowRank",
     "Opener",
     "PartialFolder",
     "PartialSource",
     "Piece",
+    "Placement",
     "Reader",
     "Reference",
     "ShardWriter",
     "Stream",
     "TensorSource",
     "TensorSpec",
+    "UpdatedSource",
     "atomic_directory",
     "atomic_write_bytes",
     "atomic_write_text",
@@ -119,8 +142,10 @@ __all__ = [
     "flat_order",
     "flat_read",
     "group_layers",
+    "is_adapter",
     "is_derived",
     "misfit",
+    "open_adapter",
     "open_checkpoint",
     "parse_reference",
     "plan_shards",

@@ -14,9 +14,7 @@ $s = \alpha / r$ (or $\alpha / \sqrt r$), a weight $W \in \mathbb{R}^{m \times n
 Every row needs the same row of the base and the factors alone, so nothing is held beyond the factors and the rows
 asked for. Convolutions count as matrices of their first dimension against the rest.
 
-The product is taken in blocks of rows that begin at fixed places, whatever range is asked for: a BLAS may round
-differently for matrices of different heights, and results must not depend on how a tensor is cut. `reader` gives
-the sum unrounded in float32 or float64; bytes are computed in float64 and rounded once to the base's type.
+How that is done while streaming: `_updated`.
 
 Where base and adapter share a tensor under two names (tied embeddings), both change, as with PEFT's
 `merge_and_unload`.
@@ -28,24 +26,19 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import final
 
 from merganser._errors import CheckpointError
 from merganser.weights._adapter_config import LoraSettings
-from merganser.weights._adapter_names import read_changes
+from merganser.weights._adapter_names import Change, read_changes
 from merganser.weights._architecture import vocabulary_hint
 from merganser.weights._checkpoint import Checkpoint
-from merganser.weights._low_rank import LowRank, Placement, check_base_type, place
-from merganser.weights._source import Bytes, FileStamp, Reader, part_chunks, part_of
-from merganser.weights._spec import DTYPES, TensorSpec
-
-if TYPE_CHECKING:
-    import torch
-
-BLOCK = 1 << 15
-"""Elements of the blocks of rows in which products are taken, or one row if that is longer."""
+from merganser.weights._low_rank import Placement, check_base_type, place
+from merganser.weights._source import Bytes, FileStamp, Reader
+from merganser.weights._spec import TensorSpec
+from merganser.weights._updated import UpdatedSource
 
 
 def adapted(base: Checkpoint, adapter: Checkpoint, settings: LoraSettings, stamp: FileStamp) -> Checkpoint:
@@ -70,6 +63,7 @@ def adapted(base: Checkpoint, adapter: Checkpoint, settings: LoraSettings, stamp
     )
 
 
+@final
 class AdaptedSource:
     """Tensors of a base, those that an adapter changes computed row by row.
 
@@ -78,80 +72,62 @@ class AdaptedSource:
         adapter: The adapter's own tensors.
         settings: What its configuration says.
         stamp: State of the file the settings were read from.
+
+    Attributes:
+        base: The base.
+        adapter: The adapter's own tensors.
+        changes: What the adapter does, by the name of the base's tensor.
     """
 
     def __init__(
         self, base: Checkpoint, adapter: Checkpoint, settings: LoraSettings, stamp: FileStamp
     ) -> None:
-        self._base, self._adapter, self._stamp = base, adapter, stamp
-        self.specs: Mapping[str, TensorSpec] = base.tensors.specs
-        self._replaced: dict[str, str] = {}
+        self.base, self.adapter = base, adapter
+        self.changes: Mapping[str, Change] = read_changes(adapter, base)
         self._placed: dict[str, Placement] = {}
-        for name, change in read_changes(adapter, base).items():
+        replaced: dict[str, tuple[Checkpoint, str]] = {}
+        for name, change in self.changes.items():
             if change.replacement is not None:
-                self._replaced[name] = _checked_replacement(change.replacement, base, name, adapter)
+                replaced[name] = (adapter, _checked_replacement(change.replacement, base, name, adapter))
             if change.factors is not None:
                 self._placed[name] = place(change, base.spec(name), adapter, settings)
+        updates = {name: partial(placed.load, adapter) for name, placed in self._placed.items()}
+        files, own = base.tensors.stamps, adapter.tensors.stamps
+        stamps = (*files, *own, stamp) if files and own else ()
+        self._updated = UpdatedSource(base, updates, replaced=replaced, stamps=stamps)
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """The base's."""
+        return self._updated.specs
 
     @property
     def stamps(self) -> tuple[FileStamp, ...]:
         """State of all files that the tensors follow from; empty if some are in memory."""
-        base, adapter = self._base.tensors.stamps, self._adapter.tensors.stamps
-        return (*base, *adapter, self._stamp) if base and adapter else ()
+        return self._updated.stamps
+
+    def product(self, name: str) -> Placement | None:
+        """How the factors lie whose product is all that changes a tensor; None where there is more, or nothing."""
+        change = self.changes.get(name)
+        if change is None or change.added or change.magnitude or change.replacement:
+            return None
+        return self._placed[name]
 
     def view(self, name: str) -> Bytes:
         """All bytes of a tensor; computed if the adapter changes it."""
-        if name in self._placed or name in self._replaced:
-            return self.part(name, 0, self.specs[name].numel)
-        return self._base.tensors.view(name)
+        return self._updated.view(name)
 
     def part(self, name: str, begin: int, end: int) -> Bytes:
         """Bytes of the elements [begin, end), rounded once to the base's element type."""
-        import torch
-
-        if name not in self._placed and name not in self._replaced:
-            return part_of(self._base.tensors, name, begin, end)
-        exact = torch.empty(end - begin, dtype=torch.float64)
-        self.reader(name)(begin, exact)
-        stored = exact.to(getattr(torch, DTYPES[self.specs[name].dtype].library))
-        return stored.view(torch.uint8).numpy()
+        return self._updated.part(name, begin, end)
 
     def chunks(self, name: str) -> Iterator[memoryview]:
         """The same bytes in order."""
-        if name in self._placed or name in self._replaced:
-            return part_chunks(self, name)
-        return self._base.tensors.chunks(name)
+        return self._updated.chunks(name)
 
     def reader(self, name: str) -> Reader:
         """A function that computes elements, in the type and on the device of what it fills."""
-        replaced = name in self._replaced
-        before = self._adapter.reader(self._replaced[name]) if replaced else self._base.reader(name)
-        if name not in self._placed:
-            return before
-        return _updated(before, self._placed[name].load(self._adapter), self.specs[name])
-
-
-def _updated(before: Reader, update: LowRank, spec: TensorSpec) -> Reader:
-    """Reads a tensor and updates it, in blocks of rows at fixed places."""
-    width = math.prod(spec.shape[1:])
-    step = max(1, BLOCK // max(1, width))
-    moved: dict[tuple[torch.dtype, torch.device], LowRank] = {}
-
-    def read(begin: int, out: torch.Tensor) -> None:
-        if not len(out):
-            return
-        first = begin // width // step * step
-        last = min(-(-(begin + len(out)) // (width * step)) * step, spec.shape[0])
-        if (out.dtype, out.device) not in moved:
-            moved[out.dtype, out.device] = update.to(out)
-        rows = out.new_empty(last - first, width)
-        before(first * width, rows.view(-1))
-        for top in range(first, last, step):
-            moved[out.dtype, out.device].apply(rows[top - first : top - first + step], top)
-        skipped = begin - first * width
-        out.copy_(rows.view(-1)[skipped : skipped + len(out)])
-
-    return read
+        return self._updated.reader(name)
 
 
 def _checked_replacement(key: str, base: Checkpoint, name: str, adapter: Checkpoint) -> str:

@@ -23,7 +23,7 @@ from merganser.weights._gguf import SUFFIX as GGUF_SUFFIX
 from merganser.weights._gguf import GgufFile
 from merganser.weights._hub import Choice, adapter_files, fetch, model_files
 from merganser.weights._json import read_config, read_object
-from merganser.weights._reference import HubId, Place, local_path, parse_reference
+from merganser.weights._reference import HubId, Place, Reference, local_path, parse_reference
 from merganser.weights._safetensors import SafetensorsFile
 from merganser.weights._shards import ShardedSource, TensorFile
 from merganser.weights._torch_file import SUFFIXES as TORCH_SUFFIXES
@@ -98,6 +98,8 @@ def _open_path(path: Path) -> Checkpoint:
     try:
         if not path.exists():
             raise CheckpointError(f"There is no checkpoint at {path}: no such file or folder. {_forms()}")
+        if _holds_adapter(path):
+            raise CheckpointError(_without_base(path))
         for opener in OPENERS:
             if opener.accepts(path):
                 return opener.open(path)
@@ -125,6 +127,45 @@ def _adapt(base: Checkpoint, place: Place) -> Checkpoint:
     return adapted(base, adapter, *read_lora_settings(adapter.path / ADAPTER_CONFIG_NAME))
 
 
+def open_adapter(base: Checkpoint, reference: str | Path) -> Checkpoint:
+    """Open an adapter on a base that is open already; otherwise as ``base+adapter``.
+
+    Args:
+        base: The base.
+        reference: The adapter: a path or ``org/name[@revision]``.
+
+    Raises:
+        CheckpointError: If it is no adapter, or does not belong to the base.
+    """
+    parsed = Reference(local_path(reference)) if isinstance(reference, Path) else parse_reference(reference)
+    for place in (parsed.model, *parsed.adapters):
+        base = _adapt(base, place)
+    return base
+
+
+def is_adapter(reference: str | Path) -> bool:
+    """Whether a reference is a PEFT adapter without a base. Looks at names of files only, on the hub if it is a hub id.
+
+    Raises:
+        CheckpointError: If nothing is there.
+    """
+    place = local_path(reference) if isinstance(reference, Path) else parse_reference(reference)
+    if isinstance(place, Reference):
+        if place.adapters:
+            return False
+        place = place.model
+    try:
+        return _holds_adapter(place if isinstance(place, Path) else fetch(place, adapter_files))
+    except CheckpointError:  # the hub has no adapter of this name; to open it says what it has
+        return False
+
+
+def _holds_adapter(folder: Path) -> bool:
+    names = {file.name for file in folder.iterdir()} if folder.is_dir() else set[str]()
+    is_model = bool(names & {SINGLE_NAME, INDEX_NAME, TORCH_NAME, TORCH_INDEX_NAME})
+    return ADAPTER_CONFIG_NAME in names and bool(names & set(ADAPTER_NAMES)) and not is_model
+
+
 def _open_adapter(folder: Path) -> Checkpoint:
     """The tensors of an adapter, as a checkpoint of its own."""
     try:
@@ -134,7 +175,7 @@ def _open_adapter(folder: Path) -> Checkpoint:
                 f"{folder} is no PEFT adapter: expected a folder with {ADAPTER_CONFIG_NAME} and "
                 f"{' or '.join(ADAPTER_NAMES)}. {_found(folder)}"
             )
-        return _checkpoint(folder, _file(file), {})
+        return _checkpoint(folder, _file(file), read_config(folder / ADAPTER_CONFIG_NAME))
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be opened: {error.strerror or error}.") from error
 
@@ -156,10 +197,7 @@ def _open_folder_with_one(path: Path) -> Checkpoint:
     single = path / SINGLE_NAME
     file = single if single.exists() else _tensor_files(path)[0]
     if file.name in ADAPTER_NAMES:
-        raise CheckpointError(
-            f"{path} is an adapter, not a whole model. Name its base too: 'BASE+{path}'. "
-            f"For the adapter's own tensors open {file}."
-        )
+        raise CheckpointError(_without_base(path))
     shard = _SHARD.fullmatch(file.name)
     if shard is not None and int(shard["count"]) > 1:
         raise CheckpointError(
@@ -209,6 +247,14 @@ def _checkpoint(path: Path, source: TensorFile, config: Mapping[str, Any]) -> Ch
 def _config(folder: Path) -> Mapping[str, Any]:
     path = folder / CONFIG_NAME
     return read_config(path) if path.exists() else {}
+
+
+def _without_base(path: Path) -> str:
+    file = next(path / name for name in ADAPTER_NAMES if (path / name).exists())
+    return (
+        f"{path} is an adapter, not a whole model. Name its base too: 'BASE+{path}'. "
+        f"For the adapter's own tensors open {file}."
+    )
 
 
 def _tensor_files(folder: Path) -> list[Path]:

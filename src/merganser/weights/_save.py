@@ -138,10 +138,10 @@ def _write_file(
                 writer.write(spec.name, chunk)
 
 
-def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Write a folder's ``config.json``, if there is anything to write."""
+def write_config(folder: Path, config: Mapping[str, Any], name: str = CONFIG_NAME) -> None:
+    """Write a folder's ``config.json``, or another file of this kind, if there is anything to write."""
     if config:
-        atomic_write_text(folder / CONFIG_NAME, json.dumps(dict(config), indent=2, sort_keys=True) + "\n")
+        atomic_write_text(folder / name, json.dumps(dict(config), indent=2, sort_keys=True) + "\n")
 
 
 def refuse_foreign(path: Path, *, overwrite: bool) -> None:

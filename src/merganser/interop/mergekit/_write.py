@@ -111,6 +111,11 @@ class _Writer:
 
     def __init__(self, stage: _Stage) -> None:
         self._ours, self._models, self._name = stage.blueprint, stage.models, stage.name
+        if stage.blueprint.as_adapter or stage.blueprint.rank is not None:
+            raise ValueError(
+                "The merge makes an adapter, or cuts changes to a rank, which mergekit's files cannot say. Its own "
+                "recipe is `recipe.json`."
+            )
         self._merge = in_mergekits_terms(stage.blueprint)
         self._base_is_input = SIGNATURES[self._merge.method].base == "input"
 
@@ -227,6 +232,8 @@ class _Writer:
         ours, is_papers = self._ours, self._ours.formulas == "papers"
         method = ours.method if ours.dialect == "merganser" else our_name(ours.method)
         rescale = values_of(ours, "rescale") or ["exact"]
+        if ours.space == "core":
+            yield "merges adapters as whole tensors, where Merganser merged them in their common directions"
         if method in _RANDOM:
             yield "draws other random numbers"
         if is_papers and method in _RANDOM and ("exact" in rescale or True in rescale):

@@ -62,6 +62,7 @@ class CardFacts:
         tokenizer: Where the tokenizer comes from, in a sentence.
         chat_template: Where the chat template comes from, in a sentence.
         notes: What else a reader should know.
+        is_adapter: Whether it is an adapter of the parents' base.
     """
 
     name: str
@@ -76,6 +77,7 @@ class CardFacts:
     tokenizer: str | None = None
     chat_template: str | None = None
     notes: tuple[str, ...] = ()
+    is_adapter: bool = False
 
 
 def model_card(facts: CardFacts) -> str:
@@ -105,7 +107,7 @@ def _front_matter(facts: CardFacts) -> str:
     settings = {
         "base_model": hub_ids,
         "base_model_relation": "merge" if hub_ids else None,
-        "library_name": "transformers" if facts.architectures else None,
+        "library_name": "peft" if facts.is_adapter else "transformers" if facts.architectures else None,
         "pipeline_tag": "text-generation" if any(map(_LANGUAGE_MODEL.match, facts.architectures)) else None,
         "language": list(languages.pop()) if len(languages) == 1 else None,
         "license": licence.identifier,
@@ -123,6 +125,8 @@ def _introduction(facts: CardFacts) -> str:
     sentence = (
         f"A merge of {len(facts.parents)} models, made with Merganser {__version__}. Nothing was trained."
     )
+    if facts.is_adapter:
+        sentence += " This is an adapter: it needs the base, and PEFT or another library that puts it there."
     said = (_line(text) for text in (facts.tokenizer, facts.chat_template) if text)
     return "\n\n".join(filter(None, (sentence, figures, *said)))
 

@@ -42,6 +42,7 @@ from merganser.merging.methods._model_stock import ModelStock
 from merganser.merging.methods._nearswap import NearSwap
 from merganser.merging.methods._neuro import NeuroMerging
 from merganser.merging.methods._noise import Noise
+from merganser.merging.methods._on_cores import on_core
 from merganser.merging.methods._ram import Ram, RamPlus
 from merganser.merging.methods._regmean import RegMean, RegMeanPlusPlus, regression_mean
 from merganser.merging.methods._sce import Sce
@@ -93,6 +94,7 @@ __all__ = [
     "Noise",
     "Parameter",
     "Part",
+    "Passthrough",
     "Rule",
     "Scan",
     "Scope",
@@ -100,6 +102,7 @@ __all__ = [
     "StatisticsKind",
     "bind",
     "fields_of",
+    "on_core",
     "parameters_of",
     "regression_mean",
     "unknown_parameter",

@@ -13,6 +13,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -41,6 +42,11 @@ class Linear(MergeMethod):
     weight: PerModel = parameter("weight of each model", 1.0)
     normalize: bool = parameter("divide by the sum of the weights", True)
 
+    @property
+    def equivariant(self) -> bool:
+        """The base stays if the weights sum to 1."""
+        return self.normalize or math.isclose(sum(self.weight), 1.0, rel_tol=1e-12)
+
     def __post_init__(self) -> None:
         if self.normalize and abs(sum(self.weight)) < 1e-8:
             raise ValueError(
@@ -68,6 +74,11 @@ class TaskArithmetic(MergeMethod):
     weight: PerModel = parameter("weight of each model's difference from the base", 1.0)
     normalize: bool = parameter("divide by the sum of the weights", False)
     lambda_: float = parameter("scale of the merged difference", 1.0)
+
+    @property
+    def equivariant(self) -> bool:
+        """A sum is."""
+        return True
 
     def __post_init__(self) -> None:
         if self.normalize and abs(sum(self.weight)) < 1e-8:

@@ -66,14 +66,33 @@ class MatrixMethod(MergeMethod):
         """The task vectors, the result, and some five matrices in float64."""
         return models + 11
 
+    @property
+    def equivariant(self) -> bool:
+        """Singular values and Gram matrices are the same in every basis."""
+        return True
+
     @abstractmethod
-    def merged(self, deltas: Float[Tensor, "models rows columns"]) -> Float[Tensor, "rows columns"]:
-        """One matrix for all, in float64."""
+    def merged(
+        self, deltas: Float[Tensor, "models rows columns"], sides: tuple[int, int] | None = None
+    ) -> Float[Tensor, "rows columns"]:
+        """One matrix for all, in float64.
+
+        Args:
+            deltas: The task vectors.
+            sides: Rows and columns of the matrices whose cores they are (`_core_space`); None where they are no cores.
+        """
 
     def prepare(self, scan: Scan) -> Float[Tensor, " elements"] | None:
         """The merged task vector; None where it is the mean."""
-        deltas = task_matrices(scan)
-        return None if deltas is None else self.merged(deltas).mul_(self.alpha).to(deltas.dtype).flatten()
+        if not is_matrix(scan.shape or (), scan.models) or is_table(next(scan(_name))):
+            return None
+        return self.scaled(task_matrices(scan))
+
+    def scaled(
+        self, deltas: Float[Tensor, "models rows columns"], sides: tuple[int, int] | None = None
+    ) -> Float[Tensor, " elements"]:
+        """The merged task vector, of the type of the models'; arguments as those of `merged`."""
+        return self.merged(deltas, sides).mul_(self.alpha).to(deltas.dtype).flatten()
 
     def combine(self, part: Part, stats: Float[Tensor, " elements"] | None) -> Float[Tensor, " elements"]:
         """Its elements."""
@@ -83,24 +102,33 @@ class MatrixMethod(MergeMethod):
         return first.copy_(stats[part.begin : part.begin + len(first)])
 
 
-def task_matrices(scan: Scan) -> Float[Tensor, "models rows columns"] | None:
-    """The task vectors of a tensor, whole; None if it is not merged as a matrix.
+def is_matrix(shape: tuple[int, ...], models: int) -> bool:
+    """Whether a tensor of this shape is merged as a matrix, unless it is a table."""
+    return len(shape) > 1 and models <= min(sides := sides_of(shape)) and max(sides) <= _LONGEST
+
+
+def is_table(name: str) -> bool:
+    """Whether a tensor of this name has a row for every token."""
+    return _TABLE.search(name) is not None
+
+
+def sides_of(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of a tensor as a matrix."""
+    return shape[0], math.prod(shape[1:])
+
+
+def task_matrices(scan: Scan) -> Float[Tensor, "models rows columns"]:
+    """The task vectors of a tensor, whole.
 
     Raises:
         ValueError: If one of them holds a number that is none, or is too large.
     """
     import torch
 
-    shape = scan.shape or ()
-    rows, columns = shape[0] if shape else 0, math.prod(shape[1:])
-    if len(shape) < 2 or not scan.models <= min(rows, columns) or max(rows, columns) > _LONGEST:
-        return None
-    if _TABLE.search(next(scan(_name))):
-        return None
     deltas = whole(scan)
     if not all(math.isfinite(torch.linalg.vector_norm(d, dtype=torch.float64).item()) for d in deltas):
         raise ValueError("A model holds NaN or infinite numbers, or some too large to be squared.")
-    return deltas.view(scan.models, rows, columns)
+    return deltas.view(scan.models, *sides_of(scan.shape or ()))
 
 
 def whole(scan: Scan) -> Float[Tensor, "models elements"]:

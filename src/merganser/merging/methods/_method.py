@@ -164,6 +164,14 @@ class MergeMethod(ABC):
         """Whether a row is all that goes into one output (kernels flattened), rather than the last dimension."""
         return False
 
+    @property
+    def equivariant(self) -> bool:
+        r"""Whether it commutes with orthonormal changes of basis, and keeps the base where no task vector moves it.
+
+        Then, on matrices, merging $U M_t V^\top$ is merging the $M_t$, with the result between $U$ and $V^\top$.
+        """
+        return False
+
     def whole_tensors(self, models: int) -> int:
         """How many buffers of a tensor's size it takes, beside those of parts; for the estimate of memory."""
         return 0

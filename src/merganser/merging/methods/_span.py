@@ -83,6 +83,11 @@ class SpanMethod(MergeMethod):
         """Whether every row is a vector of its own, rather than the whole tensor."""
         return False
 
+    @property
+    def equivariant(self) -> bool:
+        """Gram matrices of whole task vectors are the same in every basis; those of weights hold the base's too."""
+        return not self.by_rows and self.rule.base != "refused"
+
     @abstractmethod
     def coefficients(self, span: Span) -> Float[np.ndarray, "... models"]:
         """Coefficients of the models, or of their differences from the base."""

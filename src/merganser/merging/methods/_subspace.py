@@ -57,9 +57,11 @@ class TsvM(MatrixMethod):
     )
     alpha: float = parameter("scale of the merged task vector", 1.0)
 
-    def merged(self, deltas: Float[Tensor, "models rows columns"]) -> Float[Tensor, "rows columns"]:
+    def merged(
+        self, deltas: Float[Tensor, "models rows columns"], sides: tuple[int, int] | None = None
+    ) -> Float[Tensor, "rows columns"]:
         """Side by side, then orthogonal."""
-        k = min(deltas.shape[1:]) // len(deltas)
+        k = min(sides or deltas.shape[1:]) // len(deltas)
         u, s, v = _side_by_side([singular(delta, k) for delta in deltas])
         return (polar_factor(u) * s) @ polar_factor(v).T
 
@@ -76,11 +78,13 @@ class IsoC(MatrixMethod):
     )
     alpha: float = parameter("scale of the merged task vector", 1.0)
 
-    def merged(self, deltas: Float[Tensor, "models rows columns"]) -> Float[Tensor, "rows columns"]:
+    def merged(
+        self, deltas: Float[Tensor, "models rows columns"], sides: tuple[int, int] | None = None
+    ) -> Float[Tensor, "rows columns"]:
         """The polar factor at the mean length."""
         total = _sum(deltas)
         factor = polar_factor(total)
-        return factor.mul_((factor * total).sum() / min(total.shape))
+        return factor.mul_((factor * total).sum() / min(sides or total.shape))
 
 
 @final
@@ -96,9 +100,11 @@ class IsoCts(MatrixMethod):
     alpha: float = parameter("scale of the merged task vector", 1.0)
     common: float = parameter("fraction of directions taken from the sum", 0.8, low=0.0, high=1.0)
 
-    def merged(self, deltas: Float[Tensor, "models rows columns"]) -> Float[Tensor, "rows columns"]:
+    def merged(
+        self, deltas: Float[Tensor, "models rows columns"], sides: tuple[int, int] | None = None
+    ) -> Float[Tensor, "rows columns"]:
         """Common directions, then each task's own."""
-        r, tasks = min(deltas.shape[1:]), len(deltas)
+        r, tasks = min(sides or deltas.shape[1:]), len(deltas)
         own = min(round((r - math.floor(self.common * r)) / tasks), r // tasks)
         common = singular(_sum(deltas), r - tasks * own)
         u, s, v = _side_by_side([common, *(_outside(common.u, delta.double(), own) for delta in deltas)])

@@ -51,14 +51,16 @@ class Wudi(MatrixMethod):
     alpha: float = parameter("scale of the merged task vector", 1.0)
     ridge: float = parameter("ridge, beside the mean diagonal of what is inverted", 0.01, low=1e-6)
 
-    def merged(self, deltas: Float[Tensor, "models rows columns"]) -> Float[Tensor, "rows columns"]:
+    def merged(
+        self, deltas: Float[Tensor, "models rows columns"], sides: tuple[int, int] | None = None
+    ) -> Float[Tensor, "rows columns"]:
         """Solve for the minimum."""
         import torch
 
         _, rows, columns = deltas.shape
         lengths = [torch.linalg.vector_norm(delta, dtype=torch.float64).item() for delta in deltas]
         scaled = [(delta, length) for delta, length in zip(deltas, lengths, strict=True) if length > 0]
-        rho = self.ridge * len(scaled) / columns
+        rho = self.ridge * len(scaled) / (columns if sides is None else sides[1])
         if not scaled:
             return deltas.new_zeros(rows, columns, dtype=torch.float64)
         if len(scaled) * rows < columns:
