@@ -16,6 +16,8 @@ import transformers
 from merganser import CheckpointError, load
 from merganser.merging import Engine, plan_merge
 from merganser.models import GenerationRequest, LanguageModel
+from merganser.models._build import build
+from merganser.models._places import move_memory
 from merganser.models._tokens import Answer
 from merganser.weights import Checkpoint, Execution, open_checkpoint, save
 
@@ -201,6 +203,19 @@ def test_answers_are_those_of_one_at_a_time_without_a_cache(name, beginning, tmp
         spoken.append(answer.text)
     found = alive.generate([GenerationRequest(prompt, max_tokens=8) for prompt in prompts])
     assert [response.text for response in found] == spoken
+
+
+@pytest.mark.parametrize("name", ["Qwen3", "GPT2", "Mixtral"])
+def test_memory_that_is_moved_to_a_device_keeps_its_layout(name, family):
+    checkpoint = open_checkpoint(family(name)[0])
+    body = build(checkpoint.config, [checkpoint.spec(n) for n in checkpoint], source="here")
+    places = dict(body.places)
+    move_memory(body.module, places, torch.device("cpu"))
+    for disk, place in places.items():
+        assert place.data_ptr() != body.places[disk].data_ptr()
+        place.copy_(checkpoint.read(disk))
+    state = loaded(family(name)[0]).state_dict()
+    assert all(tensor.equal(state[memory]) for memory, tensor in body.module.state_dict().items())
 
 
 def test_a_head_of_its_own_counts_although_the_configuration_ties_it(family, tmp_path):

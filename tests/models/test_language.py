@@ -11,7 +11,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from merganser import CheckpointError, load
 from merganser._errors import NonFiniteOutputError
-from merganser.merging import Combination, Engine, plan_combination, plan_merge, recipe_of, write_recipe
+from merganser.merging import (
+    Combination,
+    Engine,
+    plan_combination,
+    plan_merge,
+    recipe_of,
+    write_merge,
+    write_recipe,
+)
 from merganser.models import Continuation, GenerationRequest, LanguageModel, TextModel
 from merganser.models._generation import generate
 from merganser.models._likelihood import log_likelihoods
@@ -150,7 +158,11 @@ def test_a_child_of_another_architecture_is_refused_and_changes_nothing(alive, s
 def test_a_recipe_is_a_reference(two_stories, tmp_path):
     plan = plan_merge([open_checkpoint(place) for place in two_stories], "linear")
     write_recipe(recipe_of(plan), tmp_path / "recipe.json")
-    check_holds(load(tmp_path / "recipe.json"), plan)
+    alive = load(tmp_path / "recipe.json")
+    check_holds(alive, plan)
+    write_merge(Engine(plan, Execution()), recipe_of(plan), tmp_path / "out")
+    asked = [GenerationRequest("The dog", max_tokens=6)]
+    assert alive.generate(asked) == load(tmp_path / "out").generate(asked)
 
 
 # answering

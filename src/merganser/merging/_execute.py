@@ -399,6 +399,10 @@ class MemorySink:
             name: tensor.view(-1).view(torch.uint8).numpy() for name, tensor in self.tensors.items()
         }
 
+    def room(self, name: str, begin: int, end: int) -> torch.Tensor:
+        """The result's own memory."""
+        return self.tensors[name].view(-1)[begin:end]
+
     def write_at(self, name: str, offset: int, chunk: memoryview) -> None:
         """Copy bytes to their place."""
         self._bytes[name].data[offset : offset + len(chunk)] = chunk

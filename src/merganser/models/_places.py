@@ -143,6 +143,7 @@ def uncovered(module: nn.Module, places: Mapping[str, Tensor]) -> list[str]:
 
 def move_memory(module: nn.Module, places: dict[str, Tensor], device: torch.device) -> None:
     """Give a module that holds no numbers yet memory on a device, laid out as before; places follow."""
+    before = dict(places)  # held, so that no address is given away twice
     moved: dict[int, Tensor] = {}
 
     def there(tensor: Tensor) -> Tensor:
@@ -151,8 +152,7 @@ def move_memory(module: nn.Module, places: dict[str, Tensor], device: torch.devi
             moved[storage_of(tensor)] = torch.empty(elements, dtype=tensor.dtype, device=device)
         return moved[storage_of(tensor)].as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
-    for name, place in places.items():
-        places[name] = there(place)
+    places.update({name: there(place) for name, place in before.items()})
     for _, tensor in held_by(module):
         if storage_of(tensor) in moved:
             tensor.data = there(tensor)
