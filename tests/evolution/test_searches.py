@@ -12,14 +12,18 @@ from merganser.evolution import (
     CombinationSpace,
     DenseSpace,
     DenseVectors,
+    Genes,
+    Grid,
     LayerWeights,
     MapElites,
     NaturalNiches,
     Niches,
     RandomSearch,
+    RecipeSpace,
     Row,
     Variation,
     _random,
+    keyed_generator,
 )
 
 SIZE, SAMPLES = 12, 40
@@ -80,6 +84,17 @@ def layers(kind):
     return lambda: LayerWeights(exact(kind), (0, 5, 9, SIZE))
 
 
+def by_rule(parameter="weight"):
+    return RecipeSpace(Genes("ties", {parameter: None}), ["a", "b"], SIZE, base="base")
+
+
+def flat_of(space, genome):
+    """Parameters of a genome; those of a merge by rule, which is not carried out here, are drawn by its name."""
+    if isinstance(space, RecipeSpace):
+        return keyed_generator(genome.digest).standard_normal(SIZE)
+    return space.flat(genome)
+
+
 KINDS = ("two", "three", "single", "equal", "zero", "zeros", "opposite")
 PAIRS = ("two", "equal", "zero", "zeros", "opposite")
 SEARCHES = {
@@ -112,6 +127,9 @@ SEARCHES = {
     "cma-es dense": strategy(lambda: DenseVectors(dense()), covariance="full"),
     "cma-es dense diagonal": strategy(lambda: DenseVectors(dense()), covariance="diagonal"),
     "cma-es by itself": strategy(lambda: DenseVectors(dense()), population=None),
+    "cma-es genes": strategy(by_rule, population=None),
+    "random genes": random(by_rule),
+    "brute force genes": lambda weights=WEIGHTS: Grid.start(by_rule("lambda"), weights, steps=GRID - 3),
     "cma-es of two": strategy(lambda: DenseVectors(dense()), population=2),
 }
 VALUES = {name: start for name, start in SEARCHES.items() if not name.startswith("cma-es")}
@@ -126,7 +144,7 @@ class Toy:
 
     def row(self, state, genome):
         space = state.vectors.space if isinstance(state, CmaEs) else state.space
-        flat = space.flat(genome).astype(np.float64)
+        flat = flat_of(space, genome).astype(np.float64)
         generator = np.random.default_rng(5)
         projections = np.tanh(
             generator.standard_normal((SAMPLES, SIZE)) @ flat + 0.1 * generator.standard_normal(SAMPLES)
@@ -173,7 +191,7 @@ def test_indices_are_consecutive_and_seeds_come_first(start):
     assert all((p.kind == "seed") == (p.index < len(space.seeds)) for p in proposals)
     for p in proposals:
         assert all(parent < p.index for parent in p.parents)
-        assert np.isfinite(space.flat(p.genome)).all()
+        assert np.isfinite(flat_of(space, p.genome)).all()
         if p.cross is not None:
             assert 0 <= p.cross.weight <= 1
             assert 0 <= p.cross.split < SIZE

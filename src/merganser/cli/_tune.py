@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from merganser.cli._evolve import conclude
 from merganser.cli._output import tables
-from merganser.cli._progress import Watch
-from merganser.run import Tuned, tune
+
+if TYPE_CHECKING:
+    from merganser.run import Tuned
 
 _BUDGET = "100"
 _NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?"
@@ -72,6 +72,10 @@ def tuned(
         ValueError: If what is asked for cannot be tuned.
         MerganserError: As `merganser.run.tune`.
     """
+    from merganser.cli._evolve import conclude  # a merge without tuning does not wait for what runs need
+    from merganser.cli._progress import Watch
+    from merganser.run import tune
+
     genes, each = wanted(wish.text)
     with Watch(quiet=quiet) as watch:
         found = tune(
