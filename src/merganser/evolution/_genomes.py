@@ -115,7 +115,7 @@ class CombinationSpace:
 
     Args:
         digests: Digest of each seed.
-        seeds: Flat parameters of each seed, finite.
+        seeds: Flat parameters of each seed, finite; or only their inner products, for models that stay on disk.
         rule: Arc or line.
         angles: One angle per child, or one for each side of the split.
         chromosomes: Groups of positions that are split independently; None for one.
@@ -130,7 +130,7 @@ class CombinationSpace:
     def __init__(
         self,
         digests: Sequence[str],
-        seeds: Float[np.ndarray, "seeds positions"],
+        seeds: Float[np.ndarray, "seeds positions"] | Gram,
         *,
         rule: Rule = "slerp",
         angles: Angles = "whole",
@@ -138,24 +138,18 @@ class CombinationSpace:
     ) -> None:
         if chromosomes is not None:
             _check_chromosomes(chromosomes, angles)
-        if len(digests) == 0 or len(digests) != len(seeds):
+        count = seeds.seeds if isinstance(seeds, Gram) else len(seeds)
+        if len(digests) == 0 or len(digests) != count:
             raise ValueError(
-                f"Expected one digest per seed and at least one seed, got {len(digests)} and {len(seeds)}."
+                f"Expected one digest per seed and at least one seed, got {len(digests)} and {count}."
             )
-        broken = np.flatnonzero(~np.isfinite(seeds).all(axis=1))
-        if broken.size:
-            position = int(np.flatnonzero(~np.isfinite(seeds[broken[0]]))[0])
-            raise ValueError(
-                f"Seed {broken[0]} ({digests[broken[0]]}) holds {seeds[broken[0], position]} at position {position}. "
-                "A model with values that are not finite cannot be merged; leave it out."
-            )
-        self._values = seeds
+        self._values = None if isinstance(seeds, Gram) else _finite(seeds, digests)
         self._rule: Rule = rule
         self._angles: Angles = angles
         self._chromosomes = chromosomes
-        self.size = seeds.shape[1]
+        self.gram = seeds if isinstance(seeds, Gram) else Gram.of(seeds)
+        self.size = self.gram.size
         self.chromosomes = (self.size,) if chromosomes is None else chromosomes.sizes
-        self.gram = Gram.of(seeds)
         self.seeds = tuple(Combination.seed(tuple(digests), k, self.size) for k in range(len(digests)))
 
     def child(self, first: Combination, second: Combination | None, cross: Cross) -> Combination:
@@ -186,8 +180,27 @@ class CombinationSpace:
         """Nothing to do: a combination is complete by itself."""
 
     def flat(self, genome: Combination) -> Float[np.ndarray, " positions"]:
-        """The genome's parameters in flat order, in the seeds' dtype."""
+        """The genome's parameters in flat order, in the seeds' dtype.
+
+        Raises:
+            ValueError: If only the seeds' inner products are known.
+        """
+        if self._values is None:
+            raise ValueError("These seeds stay on disk: carry out the genome's plan (`plan_combination`).")
         return combine_flat(genome, self._values)
+
+
+def _finite(
+    seeds: Float[np.ndarray, "seeds positions"], digests: Sequence[str]
+) -> Float[np.ndarray, "seeds positions"]:
+    broken = np.flatnonzero(~np.isfinite(seeds).all(axis=1))
+    if broken.size:
+        position = int(np.flatnonzero(~np.isfinite(seeds[broken[0]]))[0])
+        raise ValueError(
+            f"Seed {broken[0]} ({digests[broken[0]]}) holds {seeds[broken[0], position]} at position {position}. "
+            "A model with values that are not finite cannot be merged; leave it out."
+        )
+    return seeds
 
 
 class DenseGenome:

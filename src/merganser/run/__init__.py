@@ -21,7 +21,8 @@ from merganser.run._inspect import Comparison, RunSummary, compare_runs, export,
 from merganser.run._journal import Child, Journal, Progress, TaskRecord
 from merganser.run._loop import Evolution
 from merganser.run._outcome import ModelScores, Outcome, Watched
-from merganser.run._plan import Parent, Plan, make_plan
+from merganser.run._parents import Parent
+from merganser.run._plan import Plan, make_plan
 from merganser.run._settings import (
     METHODS,
     Budget,

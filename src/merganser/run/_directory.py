@@ -22,7 +22,8 @@ from merganser._errors import ConfigError, RunError
 from merganser._version import __version__
 from merganser.evaluation import Splits
 from merganser.run._journal import Journal
-from merganser.run._plan import Parent, Plan, make_plan
+from merganser.run._parents import Parent
+from merganser.run._plan import Plan, make_plan
 from merganser.run._settings import EvolveSettings, parse_settings
 from merganser.weights import Checkpoint, atomic_directory, open_checkpoint, save
 

@@ -17,16 +17,16 @@ from threadpoolctl import threadpool_limits
 
 from merganser._errors import ConfigError, RunError, TaskError
 from merganser.evaluation import Splits, Task
-from merganser.evolution import RecipeSpace
 from merganser.run._directory import RunDirectory
 from merganser.run._inspect import export
 from merganser.run._loop import Evolution
 from merganser.run._outcome import Outcome, conclude, interrupted
-from merganser.run._plan import Parent, Plan, make_plan, open_parents
+from merganser.run._parents import Parent, open_parents
+from merganser.run._plan import Plan, make_plan
 from merganser.run._runners import Here, Runner
 from merganser.run._settings import Budget, EvolveSettings, SearchSettings, parse_settings
 from merganser.run._workers import MakePlan, Workers
-from merganser.weights import Checkpoint, save
+from merganser.weights import Checkpoint
 
 if TYPE_CHECKING:
     from torch import nn
@@ -176,7 +176,7 @@ def _drive(
     progress: Watcher | None,
 ) -> Outcome:
     with (
-        threadpool_limits(1),
+        threadpool_limits(None if plan.is_spoken else 1),
         directory.journal(write=True) as journal,
         closing(_runner(plan, make_plan)) as runner,
         _stop_signal() as stopped,
@@ -195,21 +195,18 @@ def _drive(
         outcome = end(evolution, directory)
         if progress is not None:
             progress(evolution)
-    if out is not None and outcome.checkpoint is not None:
-        if isinstance(plan.space, RecipeSpace):
-            export(directory.path, out)
-        else:
-            save(outcome.checkpoint, out)
+    if out is not None and outcome.finished:
+        export(directory.path, out)
     return outcome
 
 
 def _runner(plan: Plan, make_plan: MakePlan) -> Runner:
     """This process if that is enough; worker processes where there are several, or one may have to be stopped."""
-    workers, time_limit = plan.settings.workers, plan.settings.time_limit
-    if workers == 1 and time_limit is None:
+    settings = plan.settings
+    if not settings.uses_workers:
         return Here(plan)
-    threads = max((os.cpu_count() or 1) // workers, 1)
-    return Workers(make_plan, workers, time_limit=time_limit, threads=threads)
+    threads = max((os.cpu_count() or 1) // settings.workers, 1)
+    return Workers(make_plan, settings.workers, time_limit=settings.time_limit, threads=threads)
 
 
 def _check_parents(evolution: Evolution) -> None:

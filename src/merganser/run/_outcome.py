@@ -116,7 +116,7 @@ class Outcome:
         samples_measured: Sample evaluations that were made.
         failures: Candidates that failed.
         seconds: Time spent, over all sittings.
-        checkpoint: The winner's weights; None if the run was stopped.
+        checkpoint: The winner's weights; None if the run was stopped, and for language models, which `export` writes.
         warnings: What casts doubt on the result.
     """
 
@@ -254,7 +254,7 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         samples_measured=evolution.measured,
         failures=evolution.failures,
         seconds=evolution.seconds,
-        checkpoint=None if winner is None else plan.checkpoint(winner.genome),
+        checkpoint=None if winner is None or plan.is_spoken else plan.checkpoint(winner.genome),
         warnings=_warnings(evolution),
         baselines=tuple(_scores_of(evolution, *named, matrix, tested=True) for named in baselines),
         watched=() if winner is None else tuple(_watched(evolution, task, winner) for task in plan.watched),

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import hashlib
-import importlib
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from merganser._errors import ConfigError, TaskError
+from merganser._errors import ConfigError
 from merganser.evaluation import (
-    Classification,
-    Samples,
     SplitRule,
     Splits,
     Task,
@@ -29,24 +22,12 @@ from merganser.evaluation import (
 )
 from merganser.evolution import (
     FULL_COVARIANCE_LIMIT,
-    BruteForce,
     CmaEs,
-    CombinationSpace,
     DenseGenome,
-    DenseSpace,
-    DenseVectors,
-    LayerWeights,
-    MapElites,
-    NaturalNiches,
-    Niches,
-    RandomSearch,
     RecipeGenome,
     RecipeSpace,
     Search,
     Space,
-    Variation,
-    VectorSpace,
-    random_start,
 )
 from merganser.merging import (
     Blueprint,
@@ -61,72 +42,19 @@ from merganser.merging import (
     plan_blueprint,
     plan_combination,
 )
-from merganser.models import (
-    LiveModel,
-    Perceptron,
-    TorchModel,
-    perceptron_size,
-    perceptron_tensors,
-    train_perceptron,
-)
-from merganser.run._chromosomes import chromosomes_of, refuse_chromosomes
-from merganser.run._recipe_genome import POPULATION, recipe_search, recipe_space, refuse_recipe_keys
+from merganser.models import LanguageModel, LiveModel
+from merganser.run._living import is_spoken, living_model, open_network
+from merganser.run._parents import Parent, make_parents, open_parents
 from merganser.run._settings import EvolveSettings
-from merganser.weights import Checkpoint, Execution, check_aligned, flat_read, open_checkpoint
+from merganser.run._spaces import make_search, make_space
+from merganser.run._watched import WatchedTask
+from merganser.weights import Checkpoint, Execution, check_aligned, flat_read
 
 if TYPE_CHECKING:
     from torch import nn
 
 _SMALL = 1 << 20
 """Parameters up to which starting threads costs more than they save."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parent:
-    """A model that a run starts from.
-
-    Attributes:
-        name: What people call it.
-        checkpoint: Its weights.
-    """
-
-    name: str
-    checkpoint: Checkpoint
-
-
-@dataclass(frozen=True)
-class WatchedTask:
-    """A task that is scored and never selected on: another one as the split `watch`.
-
-    Attributes:
-        inner: The task.
-    """
-
-    inner: Task
-
-    @property
-    def name(self) -> str:
-        """The task's own."""
-        return self.inner.name
-
-    @property
-    def binary(self) -> bool:
-        """As the task says."""
-        return self.inner.binary
-
-    @property
-    def digest(self) -> str:
-        """Its own, so that it may be searched on in other runs and even in this one."""
-        return hashlib.blake2b(f"watch {self.inner.digest}".encode(), digest_size=16).hexdigest()
-
-    @property
-    def samples(self) -> Samples:
-        """The task's, under the name of this split."""
-        return dataclasses.replace(self.inner.samples, split="watch")
-
-    def score(self, model: Any, ids: np.ndarray) -> Float[np.ndarray, " ids"]:
-        """As the task scores."""
-        return self.inner.score(model, ids)
 
 
 @dataclass(frozen=True)
@@ -139,11 +67,12 @@ class Plan:
         weights: Weight of each search sample.
         parents: The models it starts from.
         space: The space their descendants live in.
-        model: The live model that children are written into.
+        make_model: Builds the live model that children are written into.
         search: The search, before its first child.
         base: The model that the parents were tuned from, if the genome names one.
         watched: Tasks that are scored at the end and never selected on.
         baselines: Merges by rule to compare with, by name.
+        is_spoken: Whether the models are language models, which stay on disk and in one resident module.
     """
 
     settings: EvolveSettings
@@ -151,11 +80,17 @@ class Plan:
     weights: Float[np.ndarray, " samples"]
     parents: tuple[Parent, ...]
     space: Space | RecipeSpace
-    model: LiveModel
+    make_model: Callable[[], LiveModel | LanguageModel]
     search: Search
     base: Parent | None = None
     watched: tuple[WatchedTask, ...] = ()
     baselines: tuple[tuple[str, RecipeGenome], ...] = ()
+    is_spoken: bool = False
+
+    @cached_property
+    def model(self) -> LiveModel | LanguageModel:
+        """The live model; built when it is first asked for, so that a process that scores nothing has none."""
+        return self.make_model()
 
     @property
     def size(self) -> int:
@@ -206,15 +141,14 @@ class Plan:
     def bring_to_life(self, genome: Any) -> None:
         """Make the live model this candidate: the one place where genomes become models that can be scored.
 
-        A model that knows how to `become` what a merge plan makes is given the plan; others the flat parameters.
+        A language model is given the plan of the merge, which is carried out in its memory; others the flat parameters.
 
         Raises:
             CheckpointError: If a model is damaged.
             ValueError: If the method cannot work with what it found.
         """
-        become = getattr(self.model, "become", None)
-        if become is not None and not isinstance(genome, DenseGenome):
-            become(self.merge_plan(genome))
+        if isinstance(self.model, LanguageModel):
+            self.model.become(self.merge_plan(genome))
         elif isinstance(genome, RecipeGenome) or isinstance(self.space, RecipeSpace):
             self.model.write(flat_read(self.checkpoint(genome), dtype=np.float32))
         else:
@@ -246,27 +180,33 @@ def make_plan(
     """
     if splits is None:
         weighted = settings.weighted_tasks
-        parts = [_open_task(t.task, settings) for t in weighted]
-        splits = join_splits(parts)
-        shares = [t.weight * p.weight for t, p in zip(weighted, parts, strict=True)]
-        weights = sample_weights([len(p.search.samples) for p in parts], shares)
+        opened = [_open_task(t.task, settings) for t in weighted]
+        splits = join_splits(opened)
+        shares = [t.weight * each.weight for t, each in zip(weighted, opened, strict=True)]
+        weights = sample_weights([len(each.search.samples) for each in opened], shares)
     else:
         check_disjoint(splits)
         weights = np.ones(len(splits.search.samples))
-    module = module if module is not None else _module(settings)
+    if module is None and settings.genome.network is not None:
+        module = open_network(settings.genome.network)
     if parents is None:
-        parents = _make_parents(settings, splits, module)
+        parents = make_parents(settings, splits, module)
     if not parents:
         raise ConfigError("`models` is empty. List checkpoints, or say `scratch` or `specialists`.")
-    check_aligned([p.checkpoint for p in parents])
-    model = _live(parents[0].checkpoint, splits, module)
+    models = [parent.checkpoint for parent in parents]
+    check_aligned(models)
     if base is None and settings.genome.base is not None:
         [base] = open_parents([settings.genome.base])
-    space = _space(settings, parents, base)
-    search = _search(settings, space, splits.search, weights, parents[0].checkpoint)
+    spoken = is_spoken(splits, module)
+    living = partial(living_model, models[0], splits, module, device=settings.device)
+    space = make_space(settings, models, None if base is None else base.checkpoint, large=spoken)
+    search = make_search(settings, space, splits.search, weights, models[0])
     watched = tuple(WatchedTask(_held_out(_open_task(reference, settings))) for reference in settings.watch)
     baselines = _baselines(settings, parents, base)
-    plan = Plan(settings, splits, weights, tuple(parents), space, model, search, base, watched, baselines)
+    parts = (settings, splits, weights, tuple(parents), space, living, search, base, watched, baselines)
+    plan = Plan(*parts, is_spoken=spoken)
+    if not settings.uses_workers:
+        _ = plan.model  # what does not fit the task is said now
     if isinstance(space, RecipeSpace):
         plan.merge_plan(space.decode(space.start))  # what does not fit together is said now
     for _, genome in baselines:
@@ -300,192 +240,8 @@ def _baselines(
     return tuple(found)
 
 
-def call_reference(reference: str) -> Any:
-    """Result of the function that `module:function` names.
-
-    Raises:
-        ConfigError: If there is no such module or function.
-    """
-    name, _, function = reference.partition(":")
-    try:
-        return getattr(importlib.import_module(name), function)()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"Expected `module:function`, but {reference!r} cannot be found: {error}."
-        ) from error
-
-
-def open_parents(references: Sequence[str | Path]) -> list[Parent]:
-    """The parents at these paths; equal names are numbered.
-
-    Raises:
-        CheckpointError: If one cannot be read.
-    """
-    stems = [Path(r).stem for r in references]
-    names = [s if stems.count(s) == 1 else f"{s}-{i}" for i, s in enumerate(stems)]
-    return [Parent(n, open_checkpoint(r)) for n, r in zip(names, references, strict=True)]
-
-
 def _open_task(reference: str, settings: EvolveSettings) -> Splits:
     rule = SplitRule(
         settings.splits.preset, settings.splits.validation, settings.splits.test, settings.splits.seed
     )
     return open_task(reference, rule)
-
-
-def _module(settings: EvolveSettings) -> nn.Module | None:
-    return None if settings.genome.network is None else call_reference(settings.genome.network)
-
-
-def _make_parents(settings: EvolveSettings, splits: Splits, module: nn.Module | None) -> list[Parent]:
-    if not isinstance(settings.models, str):
-        return open_parents(settings.models)
-    if settings.models == "specialists":
-        return _specialists(settings, splits)
-    if module is not None:
-        template = Checkpoint.from_module(module)
-        starts = [random_start(settings.seed, k, template.layout.size) for k in range(2)]
-        named = [template.layout.unflatten(s) for s in starts]
-        buffers = {name: template.read(name) for name in template.buffers}
-        return [Parent(f"start {k}", Checkpoint.from_tensors({**buffers, **n})) for k, n in enumerate(named)]
-    widths = _widths(settings, splits)
-    starts = [random_start(settings.seed, k, perceptron_size(widths)) for k in range(2)]
-    return [Parent(f"start {k}", _perceptron(start, widths)) for k, start in enumerate(starts)]
-
-
-def _widths(settings: EvolveSettings, splits: Splits) -> tuple[int, ...]:
-    parts = [splits.search, *(t for t in (splits.validation, splits.test) if t is not None)]
-    tasks = [p for part in parts for p in getattr(part, "parts", (part,))]
-    classified = [t for t in tasks if isinstance(t, Classification)]
-    if len(classified) != len(tasks):
-        raise ConfigError(
-            "A network from scratch is built for classification tasks only. Give `models:` for this task, "
-            "or `genome: {network: module:function}`."
-        )
-    features = {t.features for t in classified}
-    if len(features) != 1:
-        raise TaskError(
-            f"All tasks must have equally many inputs per sample, but they have {sorted(features)}."
-        )
-    return (features.pop(), *settings.genome.hidden, max(t.classes for t in classified))
-
-
-def _perceptron(flat: np.ndarray, widths: tuple[int, ...]) -> Checkpoint:
-    config = {"model_type": "perceptron", "widths": list(widths), "activation": "relu"}
-    return Checkpoint.from_tensors(perceptron_tensors(flat, widths), config=config)
-
-
-def _specialists(settings: EvolveSettings, splits: Splits) -> list[Parent]:
-    """Two networks, each trained for ten steps on one half of the classes, as in the authors' code."""
-    task, widths = splits.search, _widths(settings, splits)
-    if not isinstance(task, Classification) or task.samples.labels is None:
-        raise ConfigError("Specialists are trained for a single classification task. Give `models:` instead.")
-    half = widths[-1] // 2
-    parents = []
-    for k, (first, last) in enumerate([(0, half - 1), (half, widths[-1] - 1)]):
-        mine = (task.samples.labels >= first) & (task.samples.labels <= last)
-        if not mine.any():
-            raise TaskError(
-                f"No sample has a class from {first} to {last}, so there is nothing to specialise in."
-            )
-        inputs = task.inputs[mine].reshape(int(mine.sum()), -1)
-        start = random_start(settings.seed, k, perceptron_size(widths))
-        trained = train_perceptron(start, widths, inputs, task.samples.labels[mine])
-        parents.append(Parent(f"classes {first}-{last}", _perceptron(trained, widths)))
-    return parents
-
-
-def _space(settings: EvolveSettings, parents: Sequence[Parent], base: Parent | None) -> Space | RecipeSpace:
-    genome, checkpoints = settings.genome, [p.checkpoint for p in parents]
-    if genome.is_recipe:
-        refuse_chromosomes(genome)
-        return recipe_space(settings, checkpoints, None if base is None else base.checkpoint)
-    refuse_recipe_keys(genome, has_baselines=bool(settings.baselines))
-    values = np.stack([flat_read(c, dtype=np.float32) for c in checkpoints])
-    from_scratch = settings.models == "scratch"
-    if genome.kind == "dense" or (genome.kind == "auto" and from_scratch):
-        refuse_chromosomes(genome)
-        return DenseSpace(
-            settings.seed,
-            values.shape[1],
-            starts=list(values),
-            sigma=genome.mutation,
-            rule=genome.rule,
-            angles=genome.angles,
-        )
-    return CombinationSpace(
-        [c.digest for c in checkpoints],
-        values,
-        rule=genome.rule,
-        angles=genome.angles,
-        chromosomes=chromosomes_of(genome, checkpoints[0]),
-    )
-
-
-def _live(checkpoint: Checkpoint, splits: Splits, module: nn.Module | None) -> LiveModel:
-    if module is not None:
-        model: LiveModel = TorchModel(copy.deepcopy(module))
-        if model.size != checkpoint.layout.size:
-            raise ValueError(
-                f"The network has {model.size} parameters, but {checkpoint.source} has {checkpoint.layout.size}."
-            )
-        return model
-    first = getattr(splits.search, "parts", (splits.search,))[0]
-    if not isinstance(first, Classification):
-        raise ConfigError("For tasks other than array classification pass the network as a torch module.")
-    perceptron = Perceptron.of(checkpoint, first.features)
-    if perceptron.outputs < first.classes:
-        raise ValueError(
-            f"{first.name} has {first.classes} classes, but {checkpoint.source} answers with "
-            f"{perceptron.outputs} values."
-        )
-    return perceptron
-
-
-def _search(
-    settings: EvolveSettings,
-    space: Space | RecipeSpace,
-    task: Task,
-    weights: Float[np.ndarray, " samples"],
-    donor: Checkpoint,
-) -> Search:
-    s, seed = settings.search, settings.seed
-    if isinstance(space, RecipeSpace):
-        return recipe_search(settings, space, weights)
-    population = s.population or POPULATION
-    if s.method in ("natural-niches", "ga"):
-        ga = s.method == "ga"
-        variation = Variation(
-            s.attraction and not ga, s.split_point, s.crossover, s.early_rejection, s.warmup
-        )
-        niches = Niches(0.0 if ga else s.alpha, s.epsilon, task.binary)
-        return NaturalNiches.start(
-            space, weights, seed=seed, population=population, niches=niches, variation=variation
-        )
-    makers: dict[str, Callable[[], Search]] = {
-        "map-elites": lambda: MapElites.start(space, weights, seed=seed, groups=_parity(task), bins=s.bins),
-        "cma-es": lambda: CmaEs.start(
-            _vectors(space, donor), weights, seed=seed, population=population, covariance=s.covariance
-        ),
-        "random": lambda: RandomSearch.start(space, weights, seed=seed, population=population),
-        "brute-force": lambda: BruteForce.start(space, weights, steps=s.steps, population=population),
-    }
-    return makers[s.method]()
-
-
-def _parity(task: Task) -> np.ndarray:
-    """The two behaviours of MAP-Elites: samples of odd and of even class."""
-    labels = task.samples.labels
-    if labels is None:
-        raise ConfigError("MAP-Elites takes odd and even classes as its axes, but this task has no classes.")
-    return np.stack([labels % 2 == 1, labels % 2 == 0])
-
-
-def _vectors(space: Space, donor: Checkpoint) -> VectorSpace:
-    if isinstance(space, DenseSpace):
-        return DenseVectors(space)
-    assert isinstance(space, CombinationSpace)
-    sizes = [
-        sum(donor.spec(n).numel for n in layer.tensors if n in donor.layout.names) for layer in donor.layers
-    ]
-    return LayerWeights(space, tuple(itertools.accumulate([s for s in sizes if s], initial=0)))

@@ -205,6 +205,7 @@ class EvolveSettings:
         workers: Children scored at the same time, each in a process of its own. Child k sees the scores of those up
             to k - workers, so the number is part of what decides the result; the order of arrival is not.
         time_limit: Seconds that scoring a child on a block of samples may take; a child that takes longer has failed.
+        device: Where language models live: cpu, cuda, mps.
     """
 
     version: Literal[1] = 1
@@ -220,6 +221,12 @@ class EvolveSettings:
     seed: int = 0
     workers: Annotated[int, Field(ge=1)] = 1
     time_limit: Annotated[float, Field(gt=0)] | None = None
+    device: str = "cpu"
+
+    @property
+    def uses_workers(self) -> bool:
+        """Whether children are scored in processes of their own: several, or one that may have to be stopped."""
+        return self.workers > 1 or self.time_limit is not None
 
     def to_json(self) -> dict[str, Any]:
         """Plain form of all settings."""

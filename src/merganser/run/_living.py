@@ -1,0 +1,72 @@
+"""The model that is alive while a run lasts: which kind fits the task."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from typing import TYPE_CHECKING
+
+from merganser._errors import ConfigError
+from merganser.evaluation import Classification, Splits, Task
+from merganser.models import LanguageModel, LiveModel, Perceptron, TorchModel
+from merganser.weights import Checkpoint
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def is_spoken(splits: Splits, module: nn.Module | None) -> bool:
+    """Whether the models are language models: no network was given, and the task is more than arrays and classes."""
+    parts: tuple[Task, ...] = getattr(splits.search, "parts", (splits.search,))
+    return module is None and not all(isinstance(part, Classification) for part in parts)
+
+
+def living_model(
+    checkpoint: Checkpoint, splits: Splits, module: nn.Module | None, *, device: str = "cpu"
+) -> LiveModel | LanguageModel:
+    """The model that becomes child after child.
+
+    Args:
+        checkpoint: One of the models that it will become.
+        splits: The data it will be scored on.
+        module: The network, for models that are neither plain layers nor language models.
+        device: Where a language model lives.
+
+    Raises:
+        CheckpointError: If the task asks a language model, and the checkpoint is none.
+        ValueError: If network, checkpoint and task do not fit together.
+    """
+    if module is not None:
+        model = TorchModel(copy.deepcopy(module))
+        if model.size != checkpoint.layout.size:
+            raise ValueError(
+                f"The network has {model.size} parameters, but {checkpoint.source} has {checkpoint.layout.size}."
+            )
+        return model
+    if is_spoken(splits, module):
+        return LanguageModel.of(checkpoint, device=device)
+    first = getattr(splits.search, "parts", (splits.search,))[0]
+    assert isinstance(first, Classification)
+    perceptron = Perceptron.of(checkpoint, first.features)
+    if perceptron.outputs < first.classes:
+        raise ValueError(
+            f"{first.name} has {first.classes} classes, but {checkpoint.source} answers with "
+            f"{perceptron.outputs} values."
+        )
+    return perceptron
+
+
+def open_network(reference: str) -> nn.Module:
+    """The torch module that `module:function` returns.
+
+    Raises:
+        ConfigError: If there is no such module or function.
+    """
+    name, _, function = reference.partition(":")
+    try:
+        make = getattr(importlib.import_module(name), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"Expected `module:function`, but {reference!r} cannot be found: {error}."
+        ) from error
+    return make()

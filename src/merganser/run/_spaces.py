@@ -1,0 +1,144 @@
+"""From settings to a space of genomes, and to a search in it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from merganser._errors import ConfigError
+from merganser.evaluation import Task
+from merganser.evolution import (
+    BruteForce,
+    CmaEs,
+    CombinationSpace,
+    DenseSpace,
+    DenseVectors,
+    LayerWeights,
+    MapElites,
+    NaturalNiches,
+    Niches,
+    RandomSearch,
+    RecipeSpace,
+    Search,
+    Space,
+    Variation,
+    VectorSpace,
+)
+from merganser.merging import Gram, default_workers
+from merganser.run._chromosomes import chromosomes_of, refuse_chromosomes
+from merganser.run._recipe_genome import POPULATION, recipe_search, recipe_space, refuse_recipe_keys
+from merganser.run._settings import EvolveSettings
+from merganser.weights import Checkpoint, Execution, flat_read
+
+
+def make_space(
+    settings: EvolveSettings, models: Sequence[Checkpoint], base: Checkpoint | None, *, large: bool = False
+) -> Space | RecipeSpace:
+    """The space of genomes that the settings speak of.
+
+    Args:
+        settings: What was asked for.
+        models: The models that a run starts from.
+        base: The model they were tuned from, if there is one.
+        large: Whether parameters stay on disk: then genomes are recipes, and only their inner products are read.
+
+    Raises:
+        ConfigError: If parts of the settings exclude each other.
+        ValueError: If models, method and parameters do not fit together.
+    """
+    genome, from_scratch = settings.genome, settings.models == "scratch"
+    if genome.is_recipe:
+        refuse_chromosomes(genome)
+        return recipe_space(settings, models, base)
+    refuse_recipe_keys(genome, has_baselines=bool(settings.baselines))
+    is_dense = genome.kind == "dense" or (genome.kind == "auto" and from_scratch)
+    if is_dense:
+        refuse_chromosomes(genome)
+        if large:
+            raise ConfigError(
+                "Dense genomes hold every parameter of every candidate, which is for small networks. Leave `kind: "
+                "dense` out: language models evolve as combinations or recipes."
+            )
+    digests = [model.digest for model in models]
+    chromosomes = None if is_dense else chromosomes_of(genome, models[0])
+    if large:
+        gram = Gram.over(models, execution=Execution(default_workers()))
+        return CombinationSpace(
+            digests, gram, rule=genome.rule, angles=genome.angles, chromosomes=chromosomes
+        )
+    values = np.stack([flat_read(model, dtype=np.float32) for model in models])
+    if is_dense:
+        return DenseSpace(
+            settings.seed,
+            values.shape[1],
+            starts=list(values),
+            sigma=genome.mutation,
+            rule=genome.rule,
+            angles=genome.angles,
+        )
+    return CombinationSpace(digests, values, rule=genome.rule, angles=genome.angles, chromosomes=chromosomes)
+
+
+def make_search(
+    settings: EvolveSettings,
+    space: Space | RecipeSpace,
+    task: Task,
+    weights: Float[np.ndarray, " samples"],
+    donor: Checkpoint,
+) -> Search:
+    """The search that the settings name, before its first child.
+
+    Args:
+        settings: What was asked for.
+        space: Where its genomes live.
+        task: The search split.
+        weights: Weight of each of its samples.
+        donor: One of the models, for the layers that have genes of their own.
+
+    Raises:
+        ConfigError: If the search does not fit the space or the task.
+        ValueError: If its settings do not fit together.
+    """
+    s, seed = settings.search, settings.seed
+    if isinstance(space, RecipeSpace):
+        return recipe_search(settings, space, weights)
+    population = s.population or POPULATION
+    if s.method in ("natural-niches", "ga"):
+        ga = s.method == "ga"
+        variation = Variation(
+            s.attraction and not ga, s.split_point, s.crossover, s.early_rejection, s.warmup
+        )
+        niches = Niches(0.0 if ga else s.alpha, s.epsilon, task.binary)
+        return NaturalNiches.start(
+            space, weights, seed=seed, population=population, niches=niches, variation=variation
+        )
+    makers: dict[str, Callable[[], Search]] = {
+        "map-elites": lambda: MapElites.start(space, weights, seed=seed, groups=_parity(task), bins=s.bins),
+        "cma-es": lambda: CmaEs.start(
+            _vectors(space, donor), weights, seed=seed, population=population, covariance=s.covariance
+        ),
+        "random": lambda: RandomSearch.start(space, weights, seed=seed, population=population),
+        "brute-force": lambda: BruteForce.start(space, weights, steps=s.steps, population=population),
+    }
+    return makers[s.method]()
+
+
+def _parity(task: Task) -> np.ndarray:
+    """The two behaviours of MAP-Elites: samples of odd and of even class."""
+    labels = task.samples.labels
+    if labels is None:
+        raise ConfigError("MAP-Elites takes odd and even classes as its axes, but this task has no classes.")
+    return np.stack([labels % 2 == 1, labels % 2 == 0])
+
+
+def _vectors(space: Space, donor: Checkpoint) -> VectorSpace:
+    if isinstance(space, DenseSpace):
+        return DenseVectors(space)
+    assert isinstance(space, CombinationSpace)
+    sizes = [
+        sum(donor.spec(n).numel for n in layer.tensors if n in donor.layout.names) for layer in donor.layers
+    ]
+    return LayerWeights(space, tuple(itertools.accumulate([s for s in sizes if s], initial=0)))
