@@ -120,7 +120,9 @@ def main(name: str, study: Callable[[int], Study]) -> None:
         study: Tasks and models of a seed.
     """
     parser = argparse.ArgumentParser(description="Measure how good merges are.")
-    parser.add_argument("cases", nargs="*", help="what to measure; by default all")
+    parser.add_argument(
+        "--cases", nargs="+", choices=[*BESIDE, *cases(1)], help="by default all", metavar="CASE"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="which")
     parser.add_argument("--show", action="store_true", help="print the table of what was measured before")
     arguments = parser.parse_args()
@@ -128,7 +130,7 @@ def main(name: str, study: Callable[[int], Study]) -> None:
     results = HERE / "results" / f"{name}.jsonl"
     if not arguments.show:
         for seed in arguments.seeds:
-            for case, row in measure(study(seed), arguments.cases):
+            for case, row in measure(study(seed), arguments.cases or ()):
                 line = {"case": case, "seed": seed, **_plain(row), "date": time.strftime("%Y-%m-%d")}
                 with results.open("a") as file:
                     file.write(json.dumps(line) + "\n")
@@ -139,25 +141,13 @@ def main(name: str, study: Callable[[int], Study]) -> None:
 
 
 def measure(study: Study, only: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:
-    """Accuracies of everything, or of the cases that are named; those of the specialists always."""
-    pairs = zip(study.specialists, study.tasks, strict=True)
-    yield OWN, Row([accuracy(study, one, task) for one, task in pairs])
-    for name, row in _beside(study):
-        if not only or name in only:
-            yield name, row
+    """Accuracies of everything, or of the cases that are named; the specialists' own always, to normalise by."""
+    for name, row_of in BESIDE.items():
+        if not only or name in (OWN, *only):
+            yield name, row_of(study)
     for name, case in cases(len(study.specialists)).items():
         if not only or name in only:
             yield name, measure_case(study, case)
-
-
-def _beside(study: Study) -> Iterator[tuple[str, Row]]:
-    """What merges are compared with."""
-    everywhere = [accuracies(study, one) for one in study.specialists]
-    yield "base", Row(accuracies(study, study.base))
-    yield "specialists, all tasks", Row([statistics.mean(task) for task in zip(*everywhere, strict=True)])
-    yield "ensemble of probabilities", Row(ensemble(study, lambda logits: logits.softmax(1)))
-    yield "ensemble of logits", Row(ensemble(study, lambda logits: logits))
-    yield "trained on all tasks", Row(accuracies(study, study.joint))
 
 
 def measure_case(study: Study, case: Case) -> Row:
@@ -211,6 +201,28 @@ def logits_of(study: Study, weights: Weights, task: Task, inputs: Tensor) -> Ten
 
 def _right(scores: Tensor, labels: Tensor) -> float:
     return (scores.argmax(1) == labels).float().mean().item()
+
+
+def _own(study: Study) -> Row:
+    pairs = zip(study.specialists, study.tasks, strict=True)
+    return Row([accuracy(study, one, task) for one, task in pairs])
+
+
+def _everywhere(study: Study) -> Row:
+    """Task by task, the mean over specialists."""
+    found = [accuracies(study, one) for one in study.specialists]
+    return Row([statistics.mean(task) for task in zip(*found, strict=True)])
+
+
+# what merges are compared with
+BESIDE: Mapping[str, Callable[[Study], Row]] = {
+    OWN: _own,
+    "specialists, all tasks": _everywhere,
+    "base": lambda study: Row(accuracies(study, study.base)),
+    "ensemble of probabilities": lambda study: Row(ensemble(study, lambda logits: logits.softmax(1))),
+    "ensemble of logits": lambda study: Row(ensemble(study, lambda logits: logits)),
+    "trained on all tasks": lambda study: Row(accuracies(study, study.joint)),
+}
 
 
 def _plain(row: Row) -> dict[str, Any]:

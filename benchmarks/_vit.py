@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-PATCH, WIDTH, LAYERS, HEADS = 7, 64, 4, 4
+PATCH, WIDTH, LAYERS, HEADS = 14, 96, 4, 4
 
 
 class Attention(nn.Module):

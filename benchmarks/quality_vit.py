@@ -31,11 +31,11 @@ from torch.func import functional_call
 import merganser
 
 DATA = HERE / "data" / "vit"
-VALIDATION, TEST, TRAIN = 300, 700, 3000  # images a task; the smaller sets have fewer to train on
+VALIDATION, TEST, TRAIN = 150, 500, 3000  # images a task; the smaller sets have fewer to train on
 TOPS, OTHERS = (0, 2, 3, 4, 6), (1, 5, 7, 8, 9)
 CLASSES = 10 + 10 + 5 + 5 + 10 + 10
-BASE_STEPS, STEPS, BATCH = 500, 150, 64
-BASE_RATE, RATE, NOISE = 2e-3, 5e-4, 1.0
+BASE_STEPS, STEPS, BATCH = 300, 250, 64
+BASE_RATE, RATE, NOISE = 1e-3, 5e-4, 1.2
 NAMES = ("digits", "small-digits", "tops", "shoes", "animals", "turned")
 
 
