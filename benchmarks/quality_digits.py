@@ -41,7 +41,7 @@ def study(seed: int) -> Study:
     """Tasks and models of a seed."""
     tasks = make_tasks(seed)
     base, specialists, joint = trained(seed, tasks)
-    return Study(tasks, forward, base, specialists, joint)
+    return Study(tasks, forward, base, specialists, lambda: joint)
 
 
 def make_tasks(seed: int) -> list[Task]:

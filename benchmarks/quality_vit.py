@@ -46,7 +46,10 @@ def study(seed: int) -> Study:
     specialists = [
         trained(seed, name, [task], base=base, steps=STEPS) for name, task in zip(NAMES, tasks, strict=True)
     ]
-    joint = trained(seed, "joint", tasks, base=base, steps=STEPS * len(tasks))
+
+    def joint() -> Weights:
+        return trained(seed, "joint", tasks, base=base, steps=STEPS * len(tasks))
+
     return Study(tasks, forward, base, specialists, joint)
 
 
