@@ -79,14 +79,14 @@ class Row:
 
 
 def cases(models: int) -> dict[str, Case]:
-    """Every method for a base and several models; those that add task vectors start from their mean."""
-    mean, sums = {"weight": 1 / models}, tuple(models * scale for scale in SCALES)
+    """Every method for a base and several models; those that add task vectors try multiples of their mean."""
+    mean, multiples = {"weight": 1 / models}, tuple(5 * scale for scale in SCALES)
     whole = {"density": 1.0}
     return {
         "average": Case("linear"),
         "karcher mean": Case("karcher"),
         "model stock": Case("model_stock"),
-        "task arithmetic": Case("task_arithmetic", {"lambda": 1 / models}, "lambda"),
+        "task arithmetic": Case("task_arithmetic", mean, "lambda", multiples),
         "ties 0.2": Case("ties", {}, "lambda"),
         "tsv-m": Case("tsv_m", {}, "alpha"),
         "iso-c": Case("iso_c", {}, "alpha"),
@@ -102,12 +102,12 @@ def cases(models: int) -> dict[str, Case]:
             {**whole, "lambda_orthogonal": 0.0, "lambda_parallel": 1.0},
             "lambda_parallel",
         ),
-        "dare 0.5": Case("dare_linear", mean, "lambda", sums),
-        "dare-ties 0.5": Case("dare_ties", mean, "lambda", sums),
+        "dare 0.5": Case("dare_linear", mean, "lambda", multiples),
+        "dare-ties 0.5": Case("dare_ties", mean, "lambda", multiples),
         "della 0.5": Case("della", {}, "lambda"),
-        "della-linear 0.5": Case("della_linear", mean, "lambda", sums),
-        "breadcrumbs": Case("breadcrumbs", mean, "lambda", sums),
-        "breadcrumbs-ties": Case("breadcrumbs_ties", mean, "lambda", sums),
+        "della-linear 0.5": Case("della_linear", mean, "lambda", multiples),
+        "breadcrumbs": Case("breadcrumbs", mean, "lambda", multiples),
+        "breadcrumbs-ties": Case("breadcrumbs_ties", mean, "lambda", multiples),
         "sce": Case("sce"),
         "ram": Case("ram"),
         "ram+": Case("ramplus"),

@@ -4,7 +4,7 @@
 
 Six tasks from four sets of images: handwritten digits, small handwritten digits, five kinds of clothes for the upper
 body, shoes with bags and trousers, silhouettes of animals, and all clothes turned and in negative. A model is a vision
-transformer with 460,000 parameters. As with CLIP, every task has classes of its own and is known when it is asked: a
+transformer with 470,000 parameters. As with CLIP, every task has classes of its own and is known when it is asked: a
 model's head has a row for each class of every task, and a task looks at its own rows. The head is trained with the base
 and then frozen, so that it is the transformers that are merged, and no method is judged by how it merges heads.
 
