@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import signal
 import threading
 import time
@@ -176,7 +175,7 @@ def _drive(
     progress: Watcher | None,
 ) -> Outcome:
     with (
-        threadpool_limits(None if plan.is_spoken else 1),
+        threadpool_limits(plan.threads),
         directory.journal(write=True) as journal,
         closing(_runner(plan, make_plan)) as runner,
         _stop_signal() as stopped,
@@ -205,8 +204,7 @@ def _runner(plan: Plan, make_plan: MakePlan) -> Runner:
     settings = plan.settings
     if not settings.uses_workers:
         return Here(plan)
-    threads = max((os.cpu_count() or 1) // settings.workers, 1)
-    return Workers(make_plan, settings.workers, time_limit=settings.time_limit, threads=threads)
+    return Workers(make_plan, settings.workers, time_limit=settings.time_limit, threads=plan.threads)
 
 
 def _check_parents(evolution: Evolution) -> None:

@@ -58,6 +58,7 @@ class Evolution:
         self._pending: deque[_Pending] = deque()
         self._ids = np.arange(len(self.task.samples))
         self._validated: dict[str, float | None] = {}
+        self._failed: dict[str, str] = {}
         self._mark = _next_mark(0)
         meta = journal.meta()
         self._earlier, self._since = float(meta.get("seconds", 0.0)), time.monotonic()
@@ -90,7 +91,7 @@ class Evolution:
         self.journal.add_child(
             child.proposal, row, self.task, accepted=accepted, measured=measured, clock=self.seconds
         )
-        self._advance(told, measured, row)
+        self._advance(told, measured, row, child.proposal.digest)
         if self.evaluations == self._mark:
             self.note_progress()
             self._mark = _next_mark(self._mark)
@@ -135,11 +136,14 @@ class Evolution:
 
     def row_on(self, task: Task, genome: Genome) -> Row:
         """Scores on all samples of any task, from the journal if they are known."""
+        if task is self.task and genome.digest in self._failed:
+            return Row(np.zeros(len(self._ids)), failed=self._failed[genome.digest])
         known = self.journal.row(genome.digest, task.digest, len(task.samples))
         if known is not None and known.complete:
             return known
         row = self._full_row(task, genome)
-        self.journal.add_scores(bytes.fromhex(genome.digest), task, row)
+        if row.failed is None:  # the journal knows failures of children on the search samples only
+            self.journal.add_scores(bytes.fromhex(genome.digest), task, row)
         return row
 
     def _mean_on(self, task: Task, genome: Genome) -> float | None:
@@ -229,8 +233,10 @@ class Evolution:
         again = self.runner.finish(child.proposal.index)
         return Scored(again.row, scored.measured + again.measured)
 
-    def _advance(self, told: Search, measured: int, row: Row) -> None:
+    def _advance(self, told: Search, measured: int, row: Row, digest: str) -> None:
         self.search = told
+        if row.failed is not None:
+            self._failed[digest] = row.failed
         self.evaluations += 1
         self.measured += measured
         self.failures += row.failed is not None
@@ -249,7 +255,7 @@ class Evolution:
             assert row is not None
             if child.failed is not None:
                 row = Row(row.scores, None, child.failed)
-            self._advance(self.search.tell([proposal], [row]), child.measured, row)
+            self._advance(self.search.tell([proposal], [row]), child.measured, row, child.recipe)
         while self._mark <= self.evaluations:
             self._mark = _next_mark(self._mark)
 

@@ -54,7 +54,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SMALL = 1 << 20
-"""Parameters up to which starting threads costs more than they save."""
+"""Parameters up to which starting threads to merge costs more than they save."""
+
+_THREADED = 1 << 24
+"""Parameters from which on a model runs on several threads."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,11 @@ class Plan:
     def model(self) -> LiveModel | LanguageModel:
         """The live model; built when it is first asked for, so that a process that scores nothing has none."""
         return self.make_model()
+
+    @property
+    def threads(self) -> int:
+        """Threads that each of its workers may use."""
+        return max(default_workers() // self.settings.workers, 1) if self.size >= _THREADED else 1
 
     @property
     def size(self) -> int:
