@@ -3,9 +3,9 @@
     python examples/small-llama/train.py --data DATA --out OUT
 
 `DATA` holds `gsm8k/train.jsonl`, `gsm8k/test.jsonl`, `mbpp/mbpp.jsonl` and `tinyshakespeare/` as they are published. `OUT`
-gets Hugging Face folders (`base`, `maths`, `code`, `drama`) and multiple-choice questions (`maths.jsonl`, `code.jsonl`,
-`drama.jsonl`): which of four texts belongs to this one? The wrong ones are the right answers of other questions, so
-that style alone helps nobody. Texts of questions are in nobody's training data. What is there already is not made again.
+gets Hugging Face folders (`base`, `maths`, `code`) and multiple-choice questions (`maths.jsonl`, `code.jsonl`,
+`drama.jsonl`): which of four texts is the one that somebody wrote? In each of the others two neighbouring words have
+changed places. Texts of questions are in nobody's training data. What is there already is not made again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ CHOICES = 4
 QUESTIONS = 240
 END = "<|end|>"
 SKILLS = ("maths", "code", "drama")
+"""What the base learns a little of; the last one has no specialist, and is watched."""
 
 Pair = tuple[str, str]
 """A text and what follows it."""
@@ -35,8 +36,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--base-steps", type=int, default=700)
-    parser.add_argument("--steps", type=int, default=700, help="of each specialist")
+    parser.add_argument("--base-steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=500, help="of each specialist")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -49,7 +50,7 @@ def main() -> None:
     tokenizer = make_tokenizer(given.out, seen)
     everything = [pair for skill in SKILLS for pair in seen[skill][: len(seen["code"])]]
     train(given.out / "base", None, everything, tokenizer, steps=given.base_steps, rate=2e-3)
-    for skill in SKILLS:
+    for skill in SKILLS[:-1]:
         train(given.out / skill, given.out / "base", seen[skill], tokenizer, steps=given.steps, rate=1e-3)
 
 
@@ -90,14 +91,25 @@ def write_questions(path: Path, pairs: list[Pair]) -> None:
     if path.exists():
         return
     lines = []
-    for i, (context, true) in enumerate(pairs):
+    for i, (context, text) in enumerate(pairs):
         draw = random.Random(i)  # noqa: S311
-        others = [other for _, other in draw.sample(pairs[:i] + pairs[i + 1 :], CHOICES - 1)]
-        choices = [true[:160], *(other[:160] for other in others)]
-        draw.shuffle(choices)
-        question = {"question": context, "choices": choices, "answer": choices.index(true[:160])}
+        true = text[:200].rsplit(" ", 1)[0]
+        choices = {true: None} | {disturbed(true, draw): None for _ in range(CHOICES * 4)}
+        if len(choices) < CHOICES:
+            continue
+        shown = list(choices)[:CHOICES]
+        draw.shuffle(shown)
+        question = {"question": context, "choices": shown, "answer": shown.index(true)}
         lines.append(json.dumps(question, ensure_ascii=False))
     path.write_text("\n".join(lines) + "\n")
+
+
+def disturbed(text: str, draw: random.Random) -> str:
+    """The text with two neighbouring words in each other's place."""
+    words = text.split(" ")
+    first = draw.randrange(1, len(words) - 1) if len(words) > 3 else 0
+    words[first : first + 2] = reversed(words[first : first + 2])
+    return " ".join(words)
 
 
 def make_tokenizer(out: Path, seen: dict[str, list[Pair]]) -> PreTrainedTokenizerFast:
