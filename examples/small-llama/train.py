@@ -77,7 +77,9 @@ def drama(data: Path) -> list[Pair]:
     """Speeches of Shakespeare's plays, each with the one that follows it."""
     text = next((data / "tinyshakespeare").glob("*.txt")).read_text()
     speeches = [each.strip() for each in text.split("\n\n") if 60 < len(each) < 400]
-    return shuffled([(first, "\n\n" + second) for first, second in zip(speeches[::2], speeches[1::2], strict=False)])
+    return shuffled(
+        [(first, "\n\n" + second) for first, second in zip(speeches[::2], speeches[1::2], strict=False)]
+    )
 
 
 def shuffled(pairs: list[Pair]) -> list[Pair]:

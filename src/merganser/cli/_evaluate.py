@@ -36,7 +36,7 @@ from merganser.evaluation import (
     open_task,
 )
 from merganser.merging import RECIPE_NAME
-from merganser.models import Perceptron
+from merganser.models import Perceptron, load
 from merganser.weights import atomic_write_text, flat_read, open_checkpoint
 
 _HELD_OUT = "test"
@@ -56,7 +56,8 @@ def evaluate_models(
         typer.Option(
             "--task",
             "-t",
-            help="A file of questions, a task file (.yaml), digits, arrays, or module:function; repeatable.",
+            help="A file of questions, a task file (.yaml), digits, arrays, lm-eval:NAME, or module:function; "
+            "repeatable.",
             metavar="TASK",
             show_default=False,
         ),
@@ -114,18 +115,12 @@ class _Opener:
         if not isinstance(task, Classification):
             if self._reference != model:
                 self._model = None  # the last one goes before the next one comes
-                self._reference, self._model = model, _load(model, self._device)
+                self._reference, self._model = model, load(model, device=self._device)
             return self._model
         checkpoint = open_checkpoint(model)
         perceptron = Perceptron.of(checkpoint, task.features)
         perceptron.write(flat_read(checkpoint, dtype=np.float32))
         return perceptron
-
-
-def _load(reference: str, device: str) -> Any:
-    from merganser.models import load  # pyright: ignore[reportAttributeAccessIssue]
-
-    return load(reference, device=device)
 
 
 def _notes(opened: Sequence[Splits]) -> list[str]:

@@ -5,6 +5,7 @@
 | `digits`, `FILE.npz`, a folder of arrays | [`Classification`][]; see [`read_arrays`][] |
 | `FILE.jsonl`, `FILE.json`, `FILE.csv`, `FILE.tsv` | questions, with everything else by itself |
 | `FILE.yaml` | a task file: [`TaskFile`][] |
+| `lm-eval:NAME`, `lm-eval:FILE.yaml` | a task of lm-evaluation-harness: [`open_lm_eval`][] |
 | `module:function` | what the function returns: a [`Task`][] or [`Splits`][] |
 """
 
@@ -22,6 +23,7 @@ from merganser.evaluation._rows import SUFFIXES
 from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
 from merganser.evaluation._task import Splits, Task
 from merganser.evaluation._task_file import TaskFile, read_task_file
+from merganser.evaluation.lm_eval import PREFIX, LmEvalSettings, open_lm_eval
 
 _YAML = (".yaml", ".yml")
 
@@ -42,12 +44,17 @@ def open_task(
         ValueError: If a scorer is given where the reference says it already.
     """
     text, path = str(reference), Path(reference)
-    if path.suffix in SUFFIXES:
+    is_lm_eval = text.startswith(PREFIX)
+    if path.suffix in SUFFIXES and not is_lm_eval:
         return make_task(TaskFile(str(path), scorer=scorer), rule)
     if scorer is not None:
         raise ValueError(
             f"A scorer is for files of questions ({', '.join(SUFFIXES)}), but the task is {text}."
         )
+    if is_lm_eval:
+        return open_lm_eval(
+            text, LmEvalSettings(), rule or SplitRule("paper")
+        )  # search and test are everything
     if path.suffix in _YAML:
         return make_task(read_task_file(path), rule)
     if ":" in text and not path.exists():

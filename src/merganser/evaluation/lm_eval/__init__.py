@@ -2,13 +2,13 @@
 
 | names | what |
 | --- | --- |
-| [`open_lm_eval`][] | `lm-eval:NAME` as search, validation and test |
+| [`open_lm_eval`][], [`PREFIX`][] | `lm-eval:NAME` as search, validation and test |
 | [`LmEvalSettings`][] | metric, examples, chat template, limit, trust |
 | [`LmEvalTask`][] | some documents of a task, scored as lm-eval scores them |
 """
 
-from merganser.evaluation.lm_eval._open import open_lm_eval
+from merganser.evaluation.lm_eval._open import PREFIX, open_lm_eval
 from merganser.evaluation.lm_eval._settings import LmEvalSettings
 from merganser.evaluation.lm_eval._task import LmEvalTask
 
-__all__ = ["LmEvalSettings", "LmEvalTask", "open_lm_eval"]
+__all__ = ["PREFIX", "LmEvalSettings", "LmEvalTask", "open_lm_eval"]

@@ -70,4 +70,4 @@ def _splits(division: Division, metric: Metric) -> Splits:
         for split, part in parts.items()
         if part is not None
     }
-    return Splits(made["search"], made.get("validation"), made["test"], division.dropped)
+    return Splits(made["search"], made.get("validation"), made["test"], division.dropped, division.notices)
