@@ -56,12 +56,12 @@ def measure(command: Sequence[str], *, cwd: str | Path | None = None, cores: int
             env={**os.environ, **(ONE_THREAD if cores == 1 else threads)},
             preexec_fn=lambda: os.sched_setaffinity(0, allowed),  # noqa: PLW1509
         )
-        anonymous, finished = 0, 0
-        while not finished:
+        anonymous = 0
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
             anonymous = max(anonymous, _anonymous(process.pid))
             time.sleep(_SAMPLE_SECONDS if time.monotonic() - began > 1 else _SAMPLE_SECONDS / 10)
-            finished, status, usage = os.wait4(process.pid, os.WNOHANG)
         wall = time.monotonic() - began
+        _, status, usage = ended
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         errors.seek(0)

@@ -4,6 +4,9 @@ One base, one specialist a task that goes on from it, and one model trained on a
 method merges the specialists, as it comes and *tuned*: the best of eleven values of one parameter by the mean
 accuracy on validation images. Test images are looked at once for each of the two.
 
+Methods that merge by statistics have the first 256 training images of each task, without labels; measuring them counts
+as part of the merge.
+
 Every figure is a line of `results/NAME.jsonl` as soon as it is known: a run that is stopped loses nothing, and the
 table is made of the newest line of every case and seed.
 """
@@ -11,24 +14,31 @@ table is made of the newest line of every case and seed.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 import merganser
-from merganser.merging import METHODS
+from merganser.merging import METHODS, Statistics
+from merganser.models import collect, collect_merged
+from merganser.weights import Checkpoint
 
 HERE = Path(__file__).parent
 OWN, JOINT = "specialists, own task", "trained on all tasks"
 SCALES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
+SHARES = (0.1, 0.5, 0.9, 1.0)
+FLOORS = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
 _BATCH = 500
+_SEEN = 256  # images a task that statistics are measured on
 
 Weights = dict[str, Tensor]
 Images = tuple[Tensor, Tensor]  # inputs and labels
@@ -46,13 +56,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Study:
-    """Tasks, and models for them: from weights and inputs, `forward` makes the logits of all classes.
+    """Tasks, and models for them: a `module` makes the logits of all classes from inputs.
 
     The model that is trained on all tasks together costs as much as all others: it is made when it is asked for.
     """
 
     tasks: Sequence[Task]
-    forward: Callable[[Weights, Tensor], Tensor]
+    module: nn.Module
     base: Weights
     specialists: Sequence[Weights]
     joint: Callable[[], Weights]
@@ -111,7 +121,9 @@ def cases(models: int) -> dict[str, Case]:
         "sce": Case("sce"),
         "ram": Case("ram"),
         "ram+": Case("ramplus"),
-        # methods that need statistics of the models' inputs have their place here
+        "regmean": Case("regmean", {}, "alpha", SHARES),
+        "regmean++": Case("regmean_plus_plus", {}, "alpha", SHARES),
+        "fisher": Case("fisher", {}, "floor", FLOORS),
     }
 
 
@@ -158,21 +170,77 @@ def measure(study: Study, only: Sequence[str] = ()) -> Iterator[tuple[str, Row]]
 def measure_case(study: Study, case: Case) -> Row:
     """A method as it comes, and with the value that is best on validation images."""
     began = time.process_time()
-    weights = merged(study, case, {})
+    seen = measured(study, case, {})
+    weights = merged(study, case, {}, seen)
     cpu = time.process_time() - began
     untuned = accuracies(study, weights)
     if case.tuned is None:
         return Row(untuned, cpu=cpu)
-    tried = {value: merged(study, case, {case.tuned: value}) for value in case.values}
+    tried = {}
+    for value in case.values:
+        parameters = {case.tuned: value}
+        if METHODS[case.method].rule.statistics == "merged_gram":  # what is seen depends on what was merged
+            seen = measured(study, case, parameters)
+        tried[value] = merged(study, case, parameters, seen)
     best = max(tried, key=lambda value: statistics.mean(accuracies(study, tried[value], "validation")))
     return Row(untuned, accuracies(study, tried[best]), best, cpu)
 
 
-def merged(study: Study, case: Case, parameters: Mapping[str, Any]) -> Weights:
-    """The specialists, merged."""
+def measured(study: Study, case: Case, parameters: Mapping[str, Any]) -> list[Statistics]:
+    """What the method needs to know of each specialist on training images of its task; nothing for most."""
+    kind = METHODS[case.method].rule.statistics
+    pairs = list(zip(study.specialists, study.tasks, strict=True))
+    images = [[task.train[0][:_SEEN]] for task in study.tasks]
+    if kind == "merged_gram":
+        modules = [_loaded(study, weights) for weights in study.specialists]
+        return collect_merged(modules, images, **{**case.fixed, **parameters})
+    if kind == "gram":
+        return [
+            collect(_loaded(study, weights), seen)
+            for weights, seen in zip(study.specialists, images, strict=True)
+        ]
+    if kind == "fisher":
+        return [
+            collect(
+                _OneTask(_loaded(study, weights), task.classes),
+                seen,
+                checkpoint=Checkpoint.from_tensors(weights),
+                kind="fisher",
+                names=lambda name: name.removeprefix("module."),
+            )
+            for (weights, task), seen in zip(pairs, images, strict=True)
+        ]
+    return []
+
+
+class _OneTask(nn.Module):
+    """A model that is asked for the classes of one task only."""
+
+    def __init__(self, module: nn.Module, classes: slice) -> None:
+        super().__init__()
+        self.module, self.classes = module, classes
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.module(inputs)[:, self.classes]
+
+
+def _loaded(study: Study, weights: Weights) -> nn.Module:
+    """A module of its own with these weights."""
+    module = copy.deepcopy(study.module)
+    module.load_state_dict(weights)
+    return module
+
+
+def merged(study: Study, case: Case, parameters: Mapping[str, Any], seen: Sequence[Statistics]) -> Weights:
+    """The specialists, merged; by what was measured of them, where the method needs it."""
     base = None if METHODS[case.method].rule.base == "refused" else study.base
     found = merganser.merge(
-        study.specialists, case.method, base=base, workers=1, **{**case.fixed, **parameters}
+        study.specialists,
+        case.method,
+        base=base,
+        workers=1,
+        statistics=seen,
+        **{**case.fixed, **parameters},
     )
     return {key: found.read(key) for key in found}
 
@@ -201,7 +269,8 @@ def ensemble(study: Study, voice: Callable[[Tensor], Tensor]) -> list[float]:
 @torch.no_grad()
 def logits_of(study: Study, weights: Weights, task: Task, inputs: Tensor) -> Tensor:
     """Logits of the task's own classes."""
-    return torch.cat([study.forward(weights, batch)[:, task.classes] for batch in inputs.split(_BATCH)])
+    voices = [functional_call(study.module, weights, (batch,)) for batch in inputs.split(_BATCH)]
+    return torch.cat(voices)[:, task.classes]
 
 
 def _right(scores: Tensor, labels: Tensor) -> float:
@@ -233,20 +302,25 @@ def _plain(row: Row) -> dict[str, Any]:
     """Figures, rounded; nothing of what was not measured."""
     found = {key: value for key, value in asdict(row).items() if value is not None}
     return {
-        key: [round(one, 4) for one in value] if isinstance(value, list) else round(value, 4)
+        key: [round(one, 4) for one in value] if isinstance(value, list) else float(f"{value:.4g}")
         for key, value in found.items()
     }
 
 
 def show(results: Path) -> None:
-    """Print means and standard deviations over seeds, per cent; *normalised* is by the specialist of each task."""
+    """Print means and standard deviations over seeds, per cent, as Markdown, best first.
+
+    *Normalised* is by the specialist of each task.
+    """
     newest: dict[str, dict[int, Row]] = {}
     for line in results.read_text().splitlines():
         found = json.loads(line)
         case, seed, _ = (found.pop(key) for key in ("case", "seed", "date"))
         newest.setdefault(case, {})[seed] = Row(**found)
-    print(f"{'':28} {'untuned':>12} {'tuned':>12} {'normalised':>12} {'value':>7} {'CPU-s':>7}")
-    for case, rows in newest.items():
+    order = sorted(newest, key=lambda case: -_height(newest[case].values()))
+    print("| | untuned | tuned | normalised | value | CPU-s |\n| --- | --- | --- | --- | --- | --- |")
+    for case in order:
+        rows = newest[case]
         tuned = [row.tuned for row in rows.values() if row.tuned]
         ratios = [
             [
@@ -258,11 +332,14 @@ def show(results: Path) -> None:
         shown = [_spread([row.untuned for row in rows.values()]), _spread(tuned), _spread(ratios)]
         values = [row.value for row in rows.values() if row.value is not None]
         cost = [row.cpu for row in rows.values() if row.cpu is not None]
-        print(
-            f"{case:28} {shown[0]:>12} {shown[1]:>12} {shown[2]:>12}"
-            f" {f'{statistics.median(values):.3g}' if values else '':>7}"
-            f" {f'{statistics.median(cost):.2f}' if cost else '':>7}"
-        )
+        shown.append(f"{statistics.median(values):.3g}" if values else "")
+        shown.append(f"{statistics.median(cost):.2f}" if cost else "")
+        print("|", " | ".join([case, *shown]), "|")
+
+
+def _height(rows: Iterable[Row]) -> float:
+    """Mean accuracy, tuned where there is something to tune."""
+    return statistics.mean(statistics.mean(row.tuned or row.untuned) for row in rows)
 
 
 def _spread(rows: Sequence[Sequence[float]]) -> str:

@@ -27,7 +27,7 @@ NAME = "model.layers.0.mlp.down_proj"
 
 def main() -> None:
     """Measure the methods asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("methods", nargs="*", default=METHODS)
     parser.add_argument("--rounds", type=int, default=3, help="repetitions in core space")
     parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)

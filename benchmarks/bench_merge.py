@@ -63,7 +63,7 @@ CASES = {
 
 def main() -> None:
     """Measure the cases asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("cases", nargs="*", default=list(CASES), help="which cases")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of ours and of the floor")
     parser.add_argument("--rival-rounds", type=int, default=1, help="repetitions of the rival")

@@ -34,7 +34,7 @@ SHAPES = {"256x512x3": (256, 512, 3), "768x768x8": (768, 768, 8), "768x3072x8": 
 
 def main() -> None:
     """Measure the parts asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("parts", nargs="*", default=["neurons", "models"], help="neurons, models")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of our side")
     parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)

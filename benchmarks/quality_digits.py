@@ -23,6 +23,8 @@ import numpy as np
 import torch
 from _quality import HERE, Study, Task, Weights, main
 from sklearn.datasets import load_digits
+from torch import Tensor, nn
+from torch.func import functional_call
 
 import merganser
 
@@ -41,7 +43,7 @@ def study(seed: int) -> Study:
     """Tasks and models of a seed."""
     tasks = make_tasks(seed)
     base, specialists, joint = trained(seed, tasks)
-    return Study(tasks, forward, base, specialists, lambda: joint)
+    return Study(tasks, Perceptron(), base, specialists, lambda: joint)
 
 
 def make_tasks(seed: int) -> list[Task]:
@@ -59,32 +61,39 @@ def make_tasks(seed: int) -> list[Task]:
     return tasks
 
 
-def forward(weights: Weights, inputs: torch.Tensor) -> torch.Tensor:
-    """Logits of the residual perceptron."""
-    hidden = inputs @ weights["blocks.0.weight"].T + weights["blocks.0.bias"]
-    for block in range(1, BLOCKS):
-        hidden = (
-            hidden
-            + torch.relu(hidden) @ weights[f"blocks.{block}.weight"].T
-            + weights[f"blocks.{block}.bias"]
-        )
-    return torch.relu(hidden) @ weights["head.weight"].T + weights["head.bias"]
+class Residual(nn.Module):
+    """Adds to its inputs what a linear layer makes of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """From and to (images, width)."""
+        return hidden + self.linear(torch.relu(hidden))
+
+
+class Perceptron(nn.Module):
+    """Images (count, 64) to logits (count, 10)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(nn.Linear(64, WIDTH), *(Residual() for _ in range(1, BLOCKS)))
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        return self.head(torch.relu(self.blocks(images)))
 
 
 def fresh(generator: torch.Generator) -> Weights:
     """Weights at the beginning."""
-    sizes = [
-        ("blocks.0", 64, WIDTH),
-        *((f"blocks.{i}", WIDTH, WIDTH) for i in range(1, BLOCKS)),
-        ("head", WIDTH, CLASSES),
-    ]
-    found: Weights = {}
-    for name, width_in, width_out in sizes:
-        found[f"{name}.weight"] = (
-            torch.randn(width_out, width_in, generator=generator) * (2 / width_in) ** 0.5
-        )
-        found[f"{name}.bias"] = torch.zeros(width_out)
-    return found
+    return {
+        name: torch.randn(tensor.shape, generator=generator) * (2 / tensor.shape[1]) ** 0.5
+        if tensor.ndim == 2
+        else torch.zeros_like(tensor)
+        for name, tensor in Perceptron().state_dict().items()
+    }
 
 
 def train(
@@ -98,13 +107,14 @@ def train(
     frozen: Sequence[str] = (),
 ) -> Weights:
     """Weights after some steps of AdamW on batches of all tasks."""
+    model = Perceptron()
     free = {name: tensor.clone().requires_grad_(name not in frozen) for name, tensor in weights.items()}
     optimiser = torch.optim.AdamW([t for t in free.values() if t.requires_grad], lr=rate, weight_decay=0.01)
     inputs, labels = (torch.cat([task.train[i] for task in tasks]) for i in (0, 1))
     for _ in range(steps):
         batch = torch.randint(len(labels), (128,), generator=generator)
         seen = inputs[batch] + noise * torch.randn(128, inputs.shape[1], generator=generator)
-        loss = torch.nn.functional.cross_entropy(forward(free, seen), labels[batch])
+        loss = torch.nn.functional.cross_entropy(functional_call(model, free, (seen,)), labels[batch])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -17,7 +17,6 @@ and test images are different ones, and no two tasks share an image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from zlib import crc32
 
 import _images
@@ -25,8 +24,6 @@ import numpy as np
 import torch
 from _quality import HERE, Study, Task, Weights, main
 from _vit import Vit
-from torch import Tensor
-from torch.func import functional_call
 
 import merganser
 
@@ -50,7 +47,7 @@ def study(seed: int) -> Study:
     def joint() -> Weights:
         return trained(seed, "joint", tasks, base=base, steps=STEPS * len(tasks))
 
-    return Study(tasks, forward, base, specialists, joint)
+    return Study(tasks, Vit(CLASSES), base, specialists, joint)
 
 
 def make_tasks(seed: int) -> list[Task]:
@@ -90,16 +87,6 @@ def _split(images: np.ndarray, labels: np.ndarray, classes: slice) -> Task:
     parts = (slice(tested, tested + TRAIN), slice(VALIDATION), slice(VALIDATION, tested))
     train, validation, test = ((inputs[part], target[part]) for part in parts)
     return Task(train, validation, test, classes)
-
-
-@cache
-def _skeleton() -> Vit:
-    return Vit(CLASSES)
-
-
-def forward(weights: Weights, images: Tensor) -> Tensor:
-    """Logits of all classes of all tasks."""
-    return functional_call(_skeleton(), weights, (images,))
 
 
 def trained(

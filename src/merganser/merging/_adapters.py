@@ -176,7 +176,9 @@ def _layer(target: Target, models: int) -> CoreLayer | None:
         placement = checkpoint.tensors.product(name)
         products.append(None if placement is None else Product(checkpoint.tensors.adapter, placement))
     checkpoint, _ = target.sources.sources[-1]
-    return CoreLayer(checkpoint.spec(name), tuple(products), target.method, target.has_base)
+    return CoreLayer(
+        checkpoint.spec(name), tuple(products), target.method, target.has_base, target.transposed
+    )
 
 
 def _checked_rank(rank: int | None, layers: dict[str, CoreLayer]) -> int | None:

@@ -84,12 +84,14 @@ class CoreLayer:
         products: What each adapter adds; None for one that leaves it as it is, but not for all.
         method: How it is merged.
         has_base: Whether the method works on differences from a base.
+        transposed: Whether the method is shown it with its two axes exchanged.
     """
 
     spec: TensorSpec
     products: tuple[Product | None, ...]
     method: MergeMethod
     has_base: bool
+    transposed: bool = False
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -250,8 +252,11 @@ class _CoreTensors:
 
 
 def _target(layer: CoreLayer, base: Checkpoint, inputs: Sequence[Checkpoint]) -> Target:
-    name, shape = layer.spec.name, layer.spec.shape
+    name, shape = layer.spec.name, layer.spec.shape[::-1] if layer.transposed else layer.spec.shape
     checkpoints = [*([base] if layer.has_base else []), *inputs]
     method = on_core(layer.method, name, shape, len(inputs))
-    sources = Aligned(tuple((each, name) for each in checkpoints), whole_rows=method.whole_rows)
-    return Target(TensorSpec(name, "F64", layer.sides), sources, method, has_base=layer.has_base)
+    sources = Aligned(
+        tuple((each, name) for each in checkpoints), whole_rows=method.whole_rows, in_one=layer.transposed
+    )
+    spec = TensorSpec(name, "F64", layer.sides)
+    return Target(spec, sources, method, has_base=layer.has_base, transposed=layer.transposed)

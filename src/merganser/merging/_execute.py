@@ -18,6 +18,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from merganser._errors import CheckpointError
+from merganser.merging._layout import exchanged
 from merganser.merging._plan import MergePlan, Target
 from merganser.merging.methods import Grams, MergeMethod, Noise, Part
 from merganser.weights import (
@@ -186,15 +187,17 @@ class Engine:
         self, target: Target, begin: int = 0, end: int | None = None, stride: int = 1
     ) -> Iterator[Part]:
         """The elements of a target's sources as the method wants them."""
-        noise, columns = Noise(self.plan.seed, target.spec.name), max(target.sources.columns, 1)
+        noise, shape = Noise(self.plan.seed, target.spec.name), target.shape
+        columns = max(shape[-1] if target.transposed else target.sources.columns, 1)
         takes_deltas = target.method is not None and target.method.rule.space == "deltas"
         elementwise = self._fisher(target, begin, end, stride)
         for block in target.sources.blocks(self.execution, self._inputs, begin, end, stride):
-            base, values = (block.values[0], block.values[1:]) if target.has_base else (None, block.values)
+            rows = exchanged(block.values, target.spec.shape) if target.transposed else block.values
+            base, values = (rows[0], rows[1:]) if target.has_base else (None, rows)
             if base is not None and takes_deltas:
                 values -= base
             fisher = None if elementwise is None else next(elementwise).values
-            yield Part(values, base, block.begin, columns, noise, target.spec.name, target.spec.shape, fisher)
+            yield Part(values, base, block.begin, columns, noise, target.spec.name, shape, fisher)
 
     def _fisher(self, target: Target, begin: int, end: int | None, stride: int) -> Iterator[Block] | None:
         """Fisher information of the same elements, block by block, if the method uses it."""
@@ -225,6 +228,8 @@ class Engine:
         merged = method.combine(part, stats)
         if part.base is not None and method.rule.space == "deltas":
             merged.add_(part.base)
+        if target.transposed:
+            merged = exchanged(merged[None], target.shape)[0]
         if not _fits(merged, target.spec.dtype):
             raise ValueError(
                 f"the merged numbers do not fit {DTYPES[target.spec.dtype].library}: they are infinite or no numbers. "
@@ -300,7 +305,7 @@ class _TensorScan:
         self._engine, self._target = engine, target
         self.models, self.has_base = target.models, target.has_base
         self.numel = target.spec.numel
-        self.shape: tuple[int, ...] | None = target.spec.shape
+        self.shape: tuple[int, ...] | None = target.shape
         self.grams = None if target.statistics is None else Grams(self._gram, target.inputs_first)
 
     def _gram(self, model: int) -> torch.Tensor:

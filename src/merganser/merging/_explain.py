@@ -32,6 +32,7 @@ import numpy as np
 from jaxtyping import Float
 
 from merganser.merging._execute import Engine, Progress
+from merganser.merging._layout import exchanged
 from merganser.merging._plan import MergePlan, Target
 from merganser.merging._planning import plan_blueprint
 from merganser.merging._write import default_workers
@@ -173,12 +174,15 @@ class _Accounts:
         target = self._targets[name]
         stored = torch.frombuffer(chunk, dtype=getattr(torch, DTYPES[target.spec.dtype].library))
         begin = offset // target.spec.itemsize
-        width = target.sources.columns if _splits(target) else None
         whole = Execution(chunk=len(stored))
         [block] = target.sources.blocks(whole, self._buffers, begin, begin + len(stored))
-        base = block.values[0].double()
+        rows, width = block.values, target.sources.columns if _splits(target) else None
+        if target.transposed and width is not None:
+            rows, width = exchanged(rows, target.spec.shape), target.shape[-1]
+            [stored] = exchanged(stored[None], target.spec.shape)
+        base = rows[0].double()
         merged = stored.double() - base
-        for (checkpoint, _), values in zip(target.sources.sources[1:], block.values[1:], strict=True):
+        for (checkpoint, _), values in zip(target.sources.sources[1:], rows[1:], strict=True):
             sums = _compare(values.double() - base, merged, base, width)
             self._sums[name].append((self._labels[id(checkpoint)], sums))
 

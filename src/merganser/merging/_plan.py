@@ -42,6 +42,7 @@ class Target:
         has_base: Whether the first source is a base.
         statistics: What was measured of the tensor on each model, if the method uses it.
         inputs_first: Whether the inputs of its layer are along its first axis; statistics say so.
+        transposed: Whether the method is shown it with its two axes exchanged.
     """
 
     spec: TensorSpec
@@ -50,6 +51,12 @@ class Target:
     has_base: bool = False
     statistics: Aligned | None = None
     inputs_first: bool = False
+    transposed: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape, as the method sees it."""
+        return self.spec.shape[::-1] if self.transposed else self.spec.shape
 
     @property
     def is_merged(self) -> bool:
@@ -174,7 +181,7 @@ def _scratch(target: Target, execution: Execution) -> int:
     if target.method is None:
         return 0
     step = min(target.sources.step(execution.chunk), target.spec.numel)
-    block = step * (len(target.sources.sources) + _SCRATCH_ROWS)
+    block = step * (len(target.sources.sources) * (1 + target.transposed) + _SCRATCH_ROWS)
     whole = target.spec.numel * target.method.whole_tensors(target.models)
     if target.statistics is not None:
         whole += _GRAMS * target.statistics.numel if target.method.scope == "tensor" else target.models * step

@@ -9,6 +9,7 @@ from merganser._errors import CheckpointError
 from merganser.merging._anatomy import Anatomy, depth_of
 from merganser.merging._blueprint import Blueprint, Module, Slice, Source
 from merganser.merging._dialect import method_named, takes_base_as_input
+from merganser.merging._layout import is_inputs_first
 from merganser.merging._measured import MeasuredTensor, measured_tensor
 from merganser.merging._plan import Target
 from merganser.merging._settings import Settings, first_of
@@ -236,10 +237,14 @@ class Planner:
             parts = list(map(_Part, checkpoints, resolved, (source.settings for source in sources)))
             method = self._method(name, parts[base:], (slice_.settings, module.settings), depth)
         stored = TensorSpec(name, self._dtype or spec.dtype if spec.is_floating else spec.dtype, spec.shape)
+        transposed = (
+            method is not None and method.outputs_first and any(map(is_inputs_first, checkpoints, resolved))
+        )
         aligned = Aligned(
             tuple(zip(checkpoints, resolved, strict=True)),
             whole_rows=method is not None and method.whole_rows,
             neurons=method is not None and method.neurons,
+            in_one=transposed,
         )
         measured = MeasuredTensor()
         if method is not None and self._named.rule.statistics is not None:
@@ -247,7 +252,9 @@ class Planner:
             given = [each for each in found if each is not None]
             measured = measured_tensor(aligned.sources[base:], given, spec)
         has_base = bool(base) and not self._base_is_input
-        return Target(stored, aligned, method, has_base, measured.statistics, measured.inputs_first)
+        return Target(
+            stored, aligned, method, has_base, measured.statistics, measured.inputs_first, transposed
+        )
 
     def _holder(self, checkpoints: Sequence[Checkpoint], names: Sequence[str]) -> tuple[Checkpoint, str]:
         """Whose tensor says what the result's is like: the donor's, or else the first there is."""

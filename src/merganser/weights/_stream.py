@@ -127,11 +127,13 @@ class Aligned:
         sources: Checkpoint and name, row after row.
         whole_rows: Whether a block must hold whole rows.
         neurons: Whether a row is all that belongs to one index of the first dimension, rather than the last dimension.
+        in_one: Whether there is a single block, however large.
     """
 
     sources: tuple[tuple[Checkpoint, str], ...]
     whole_rows: bool = False
     neurons: bool = False
+    in_one: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -159,6 +161,8 @@ class Aligned:
 
     def step(self, chunk: int) -> int:
         """Elements from one block to the next."""
+        if self.in_one:
+            return max(self.numel, 1)
         unit = row_run(self.columns) if self.whole_rows else REDUCTION
         return -(-chunk // unit) * unit
 

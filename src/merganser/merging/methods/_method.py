@@ -165,6 +165,11 @@ class MergeMethod(ABC):
         return False
 
     @property
+    def outputs_first(self) -> bool:
+        """Whether matrices must be (out, in): those that are known to be stored (in, out) are shown transposed."""
+        return False
+
+    @property
     def equivariant(self) -> bool:
         r"""Whether it commutes with orthonormal changes of basis, and keeps the base where no task vector moves it.
 

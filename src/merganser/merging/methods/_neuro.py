@@ -124,6 +124,11 @@ class NeuroMerging(MergeMethod):
         return True
 
     @property
+    def outputs_first(self) -> bool:
+        """Rows are neurons."""
+        return True
+
+    @property
     def measured(self) -> Hashable:
         """Densities decide what is removed; how much that is, is measured only where it counts."""
         return type(self), self.density, self._rescales
@@ -197,10 +202,11 @@ def _removed(scan: Scan, thresholds: list[float]) -> float:
 
 
 def _refuse_transposed(part: Part) -> None:
-    """Notice GPT-2's `Conv1D` layers, whose rows are inputs: of these names, they are wider than high."""
+    """Notice GPT-2's `Conv1D` layers where no configuration tells of them: of these names, they are wider than high."""
     kind = part.tensor.removesuffix(".weight").rpartition(".")[2]
     if kind in ("c_attn", "c_fc") and part.tensor.endswith(".weight") and part.shape[1] > part.shape[0]:
         raise ValueError(
             f"`neuromerging` takes rows for neurons, but a matrix of this name and shape {part.shape} is stored "
-            "(in, out), as GPT-2's are: its neurons are columns. Use `ties`, or transpose the models' matrices first."
+            "(in, out), as GPT-2's are: its neurons are columns. Give the models with their config.json, whose "
+            "`model_type` (gpt2) says so and has them transposed."
         )

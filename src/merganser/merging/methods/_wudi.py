@@ -16,8 +16,9 @@ Let $Z$ be the $W_t/\lVert W_t \rVert_F$, stacked, and $M$ the $W_t W_t^\top / \
 $A = Z^\top Z$ and $B = M Z$, and where $Z$ has fewer rows than columns we solve $W = M\,(Z Z^\top + \rho I)^{-1} Z$,
 which is the same.
 
-Matrices are taken as stored, (out, in): for the transpose the rule is another one. The authors merge linear layers only
-and keep the base elsewhere; here all else is the mean (`_matrices`).
+Matrices are (out, in): for the transpose the rule is another one, and layers that are stored (in, out) are transposed
+where the model's configuration tells of them. The authors merge linear layers only and keep the base elsewhere; here
+all else is the mean (`_matrices`).
 
 References:
     Cheng et al., *Whoever Started the Interference Should End It: Guiding Data-Free Model Merging via Task Vectors*,
@@ -50,6 +51,11 @@ class Wudi(MatrixMethod):
     )
     alpha: float = parameter("scale of the merged task vector", 1.0)
     ridge: float = parameter("ridge, beside the mean diagonal of what is inverted", 0.01, low=1e-6)
+
+    @property
+    def outputs_first(self) -> bool:
+        """Rows of task vectors stand for inputs."""
+        return True
 
     def merged(
         self, deltas: Float[Tensor, "models rows columns"], sides: tuple[int, int] | None = None
