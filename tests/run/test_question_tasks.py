@@ -24,7 +24,7 @@ def evolve_file(tmp_path):
 
 def test_every_kind_of_task_is_opened_with_the_splits_of_the_run(evolve_file):
     settings = read_settings(evolve_file)
-    sums, heavy, digits = (_open_task(t.task, settings) for t in settings.weighted_tasks)
+    sums, heavy, digits = (_open_task(t, settings) for t in settings.weighted_tasks)
     assert [len(t.samples) for t in (sums.search, sums.validation, sums.test)] == [24, 6, 10]
     assert (sums.weight, heavy.weight) == (1, 3)
     assert heavy.search.samples.hashes == sums.search.samples.hashes

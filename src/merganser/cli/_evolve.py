@@ -21,6 +21,7 @@ from merganser.cli._output import (
     words,
 )
 from merganser.cli._progress import Watch
+from merganser.interop import as_evolve_file, is_mergekit_evolve, read_mergekit_evolve
 from merganser.report import write_report
 from merganser.run import (
     METHODS,
@@ -32,6 +33,7 @@ from merganser.run import (
     read_settings,
     settings_schema,
 )
+from merganser.weights import open_checkpoint
 
 _FILE_SUFFIXES = (".yaml", ".yml")
 
@@ -238,7 +240,7 @@ def _settings(
 ) -> EvolveSettings:
     """What the file says, or the task by itself, with the options that were given on top."""
     from_file = target.endswith(_FILE_SUFFIXES)
-    settings = read_settings(target) if from_file else EvolveSettings(task=target)
+    settings = _read(target) if from_file else EvolveSettings(task=target)
     data: dict[str, Any] = settings.to_json()
     for section, values in options.items():
         data[section].update({k: v for k, v in values.items() if v is not None})
@@ -246,6 +248,16 @@ def _settings(
     if budget is not None:
         data["budget"] = dataclasses.asdict(Budget.parse(budget))
     return parse_settings(data, target if from_file else "options")
+
+
+def _read(file: str) -> EvolveSettings:
+    """An evolve file, ours or mergekit-evolve's."""
+    if not is_mergekit_evolve(file):
+        return read_settings(file)
+    config = read_mergekit_evolve(file)
+    for note in config.notes:
+        words.print(f"{file}: {note}", soft_wrap=True)
+    return parse_settings(as_evolve_file(config, open_checkpoint(config.genome.models[0]).layers), file)
 
 
 def schema() -> None:

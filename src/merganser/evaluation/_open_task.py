@@ -29,7 +29,11 @@ _YAML = (".yaml", ".yml")
 
 
 def open_task(
-    reference: str | Path, rule: SplitRule | None = SplitRule(), *, scorer: str | None = None
+    reference: str | Path,
+    rule: SplitRule | None = SplitRule(),
+    *,
+    scorer: str | None = None,
+    lm_eval: LmEvalSettings | None = None,
 ) -> Splits:
     """The task at a reference, divided into search, validation and test.
 
@@ -37,6 +41,7 @@ def open_task(
         reference: One of the kinds above.
         rule: How to divide; None leaves everything but a test set of its own in one piece.
         scorer: What is right, for a file of questions.
+        lm_eval: How a task of lm-evaluation-harness is asked and scored.
 
     Raises:
         TaskError: If the data cannot be read, graded or divided.
@@ -52,9 +57,10 @@ def open_task(
             f"A scorer is for files of questions ({', '.join(SUFFIXES)}), but the task is {text}."
         )
     if is_lm_eval:
-        return open_lm_eval(
-            text, LmEvalSettings(), rule or SplitRule("paper")
-        )  # search and test are everything
+        # without a rule, search and test are everything
+        return open_lm_eval(text, lm_eval or LmEvalSettings(), rule or SplitRule("paper"))
+    if lm_eval is not None:
+        raise ValueError(f"Settings of lm-eval are for tasks `lm-eval:NAME`, but the task is {text}.")
     if path.suffix in _YAML:
         return make_task(read_task_file(path), rule)
     if ":" in text and not path.exists():

@@ -4,7 +4,8 @@
 | --- | --- |
 | mergekit | [`read_mergekit`][], [`parse_mergekit`][], [`plan_mergekit`][], [`merge_mergekit`][], [`carry_out`][] |
 | | [`MergekitConfig`][], [`Stage`][], [`to_yaml`][] |
-| mergekit-evolve | [`read_mergekit_evolve`][], [`parse_mergekit_evolve`][] |
+| mergekit-evolve | [`read_mergekit_evolve`][], [`parse_mergekit_evolve`][], [`is_mergekit_evolve`][] |
+| | [`as_evolve_file`][] |
 | | [`MergekitEvolveConfig`][], [`EvolvedMerge`][], [`WeightedTask`][] |
 """
 
@@ -22,6 +23,8 @@ from merganser.interop.mergekit_evolve import (
     EvolvedMerge,
     MergekitEvolveConfig,
     WeightedTask,
+    as_evolve_file,
+    is_mergekit_evolve,
     parse_mergekit_evolve,
     read_mergekit_evolve,
 )
@@ -32,7 +35,9 @@ __all__ = [
     "MergekitEvolveConfig",
     "Stage",
     "WeightedTask",
+    "as_evolve_file",
     "carry_out",
+    "is_mergekit_evolve",
     "merge_mergekit",
     "parse_mergekit",
     "parse_mergekit_evolve",

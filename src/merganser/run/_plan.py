@@ -45,7 +45,7 @@ from merganser.merging import (
 from merganser.models import LanguageModel, LiveModel
 from merganser.run._living import is_spoken, living_model, open_network
 from merganser.run._parents import Parent, make_parents, open_parents
-from merganser.run._settings import EvolveSettings
+from merganser.run._settings import EvolveSettings, TaskSettings
 from merganser.run._spaces import make_search, make_space
 from merganser.run._watched import WatchedTask
 from merganser.weights import Checkpoint, Execution, check_aligned, flat_read
@@ -188,7 +188,7 @@ def make_plan(
     """
     if splits is None:
         weighted = settings.weighted_tasks
-        opened = [_open_task(t.task, settings) for t in weighted]
+        opened = [_open_task(t, settings) for t in weighted]
         splits = join_splits(opened)
         shares = [t.weight * each.weight for t, each in zip(weighted, opened, strict=True)]
         weights = sample_weights([len(each.search.samples) for each in opened], shares)
@@ -209,7 +209,9 @@ def make_plan(
     living = partial(living_model, models[0], splits, module, device=settings.device)
     space = make_space(settings, models, None if base is None else base.checkpoint, large=spoken)
     search = make_search(settings, space, splits.search, weights, models[0])
-    watched = tuple(WatchedTask(_held_out(_open_task(reference, settings))) for reference in settings.watch)
+    watched = tuple(
+        WatchedTask(_held_out(_open_task(TaskSettings(reference), settings))) for reference in settings.watch
+    )
     baselines = _baselines(settings, parents, base)
     parts = (settings, splits, weights, tuple(parents), space, living, search, base, watched, baselines)
     plan = Plan(*parts, is_spoken=spoken)
@@ -248,8 +250,8 @@ def _baselines(
     return tuple(found)
 
 
-def _open_task(reference: str, settings: EvolveSettings) -> Splits:
+def _open_task(task: TaskSettings, settings: EvolveSettings) -> Splits:
     rule = SplitRule(
         settings.splits.preset, settings.splits.validation, settings.splits.test, settings.splits.seed
     )
-    return open_task(reference, rule)
+    return open_task(task.task, rule, lm_eval=task.lm_eval)

@@ -28,6 +28,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from merganser._errors import ConfigError
+from merganser.evaluation import LmEvalSettings
 
 Method = Literal["natural-niches", "ga", "map-elites", "cma-es", "random", "brute-force"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -123,10 +124,12 @@ class TaskSettings:
         task: Task reference, as `evaluation.open_task` takes it: `digits`, arrays, a file of questions, a task file,
             or `module:function`.
         weight: How much it counts.
+        lm_eval: Of a task `lm-eval:NAME`: metric, examples, template, limit.
     """
 
     task: str
     weight: Annotated[float, Field(gt=0)] = 1.0
+    lm_eval: LmEvalSettings | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -286,7 +289,7 @@ def _resolved(settings: EvolveSettings, folder: Path) -> EvolveSettings:
         return str(beside) if not Path(reference).is_absolute() and beside.exists() else reference
 
     models = settings.models if isinstance(settings.models, str) else tuple(map(resolve, settings.models))
-    tasks = tuple(TaskSettings(resolve(t.task), t.weight) for t in settings.tasks)
+    tasks = tuple(dataclasses.replace(t, task=resolve(t.task)) for t in settings.tasks)
     watch = tuple(map(resolve, settings.watch))
     task = None if settings.task is None else resolve(settings.task)
     base = None if settings.genome.base is None else resolve(settings.genome.base)

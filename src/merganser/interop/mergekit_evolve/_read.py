@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
+
 from merganser._errors import ConfigError
 from merganser.interop.mergekit._yaml import Node, read_documents
 from merganser.interop.mergekit_evolve._config import (
@@ -40,6 +42,16 @@ def read_mergekit_evolve(path: Path | str) -> MergekitEvolveConfig:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}, line {line}: this is no text in UTF-8: {error.reason}.") from error
     return parse_mergekit_evolve(text, str(path))
+
+
+def is_mergekit_evolve(path: Path | str) -> bool:
+    """Whether a YAML file is one for mergekit-evolve: it says by which `merge_method` genomes are merged."""
+    try:
+        data = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    genome = data.get("genome") if isinstance(data, dict) else None
+    return isinstance(genome, dict) and "merge_method" in genome
 
 
 def parse_mergekit_evolve(text: str, source: str = "the configuration") -> MergekitEvolveConfig:
