@@ -2,10 +2,11 @@
 
     python examples/small-llama/train.py --data DATA --out OUT
 
-`DATA` holds `gsm8k/train.jsonl`, `gsm8k/test.jsonl`, `mbpp/mbpp.jsonl` and `tinyshakespeare/` as they are published. `OUT`
-gets Hugging Face folders (`base`, `maths`, `code`, `drama`) and multiple-choice questions (`maths.jsonl`, `code.jsonl`,
-`drama.jsonl`): which of four texts belongs to this one? The wrong ones are the right answers of other questions, so
-that style alone helps nobody. Texts of questions are in nobody's training data. What is there already is not made again.
+`DATA` holds `gsm8k/train.jsonl`, `gsm8k/test.jsonl`, `mbpp/mbpp.jsonl` and `tinyshakespeare/` as they are published.
+`OUT` gets Hugging Face folders (`base`, `maths`, `code`, `drama`) and multiple-choice questions (`maths.jsonl`,
+`code.jsonl`, `drama.jsonl`): which of four texts belongs to this one? The wrong ones are the right answers of other
+questions, so that style alone helps nobody. Texts of questions are in nobody's training data. What is there already is
+not made again.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
 | [`ScoreMatrix`][] | models x samples, with a mask |
 | [`evaluate`][], [`choose`][], [`Evaluation`][], [`Result`][] | models on tasks |
-| [`SplitName`][], [`Chosen`][], [`Stage`][], [`NonFiniteOutputError`][] | on which samples, how far it is, what a broken model raises |
+| [`SplitName`][], [`Chosen`][], [`Stage`][], [`NonFiniteOutputError`][] | of which samples, how far, what NaN raises |
 | [`Interval`][], [`mean_interval`][], [`difference_interval`][] | how sure a score is |
 | [`pack_scores`][], [`unpack_scores`][], [`pack_mask`][], [`unpack_mask`][] | rows as bytes |
 """
