@@ -35,7 +35,7 @@ def place(tmp_path_factory):
             for p in model.parameters():
                 p.add_(0.02 * torch.randn_like(p))
         model.save_pretrained(folder / f"llama{i}")
-        for file in STORIES.glob("*.json"):
+        for file in STORIES.glob("*token*.json"):
             shutil.copy(file, folder / f"llama{i}")
         flat = np.random.default_rng(i).standard_normal(perceptron_size((64, 8, 10))).astype(np.float32)
         save(perceptron_tensors(flat / 8, (64, 8, 10)), folder / f"mlp{i}")
@@ -73,6 +73,19 @@ def test_language_models_are_measured_merged_and_verified(run, place):
     assert not torch.allclose(merged.read(name), mean, atol=1e-4)
     norm = "model.norm.weight"
     torch.testing.assert_close(merged.read(norm), sum(part.read(norm) for part in parts) / 2)
+
+
+def test_a_model_is_measured_by_its_names_on_disk(run, place):
+    from transformers import LlamaConfig, LlamaModel
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
+    LlamaModel(LlamaConfig(**sizes, vocab_size=512, tie_word_embeddings=True)).save_pretrained(place / "bare")
+    for file in STORIES.glob("*token*.json"):
+        shutil.copy(file, place / "bare")
+    run("statistics", "bare", "--data", "tales.txt", "--out", "bare.safetensors")
+    measured = set(open_statistics(place / "bare.safetensors").tensors)
+    assert "layers.0.mlp.down_proj.weight" in measured
+    assert measured < set(open_checkpoint(place / "bare"))
 
 
 def test_jsonl_and_limits(run, place):
@@ -137,7 +150,7 @@ def test_a_merge_without_statistics_says_how_to_get_them(run):
         (["llama1", "--data", "tales.txt", "--data", "tales.txt"], "Expected --data once"),
         (["llama1", "--data", "tales.md"], "Expected `digits`"),
         (["llama1", "--data", "none.txt"], "cannot be read as text"),
-        (["mlp1", "--data", "tales.txt"], "transformers cannot load"),
+        (["mlp1", "--data", "tales.txt"], "`model_type` that transformers"),
     ],
 )
 def test_what_does_not_go_is_said(words, message, command, place):

@@ -241,6 +241,9 @@ def test_tensors_that_are_missing_or_too_many_are_named(family):
         CheckpointError, match=r"another shape.*model.norm.weight \(expected \(16,\), found \(17,\)"
     ):
         load(Checkpoint.from_tensors(misshapen, config=checkpoint.config))
+    tied = {**checkpoint.config, "hidden_size": 32, "tie_word_embeddings": True}
+    with pytest.raises(CheckpointError, match="another shape"):
+        load(Checkpoint.from_tensors(tensors, config=tied))
 
 
 def test_what_is_no_causal_language_model_is_refused(tmp_path):

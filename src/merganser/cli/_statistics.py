@@ -16,7 +16,7 @@ from merganser.models import (
     Names,
     collect,
     collect_merged,
-    language_model,
+    load,
     perceptron_module,
     read_texts,
     text_batches,
@@ -127,9 +127,9 @@ def _ready(
     """A model as a module, its data as batches, and what its parameters are called in the file."""
     if Path(data).suffix in (".txt", ".jsonl"):
         texts = read_texts(data)
-        module, tokenizer = language_model(checkpoint)
-        batches = text_batches(texts, tokenizer, samples=samples, most_tokens=most_tokens)
-        return module.to(device), batches, None
+        model = load(checkpoint, dtype="float32", device=device)
+        batches = text_batches(texts, model.tokens, samples=samples, most_tokens=most_tokens)
+        return model.module, batches, model.name_on_disk
     import torch
 
     arrays = read_arrays(data)

@@ -2,7 +2,7 @@
 
 | names | what |
 | --- | --- |
-| [`Task`][], [`Samples`][] | what is asked |
+| [`Task`][], [`Samples`][], [`content_hashes`][] | what is asked |
 | [`Splits`][], [`SplitRule`][], [`check_disjoint`][] | how it is divided |
 | [`Classification`][], [`read_arrays`][], [`LabelledArrays`][], [`split_arrays`][] | classification of arrays |
 | [`Question`][], [`Prompt`][] | what a language model is asked, and how |
@@ -13,6 +13,7 @@
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
 | [`ScoreMatrix`][] | models x samples, with a mask |
 | [`evaluate`][], [`choose`][], [`Evaluation`][], [`Result`][] | models on tasks |
+| [`SplitName`][], [`Chosen`][], [`Stage`][], [`NonFiniteOutputError`][] | of which samples, how far, what NaN raises |
 | [`Interval`][], [`mean_interval`][], [`difference_interval`][] | how sure a score is |
 | [`pack_scores`][], [`unpack_scores`][], [`pack_mask`][], [`unpack_mask`][] | rows as bytes |
 """

@@ -5,6 +5,7 @@
 | [`Combination`][], [`blend`][] | a descendant as exact coefficients over the seeds |
 | [`Gram`][] | inner products and angles of descendants from prefix sums over the seeds |
 | [`crossover`][], [`slerp_weights`][], [`linear_weights`][] | two parents, one child |
+| [`Rule`][], [`Angles`][] | on an arc or a line, and between which vectors the arc is |
 | [`Chromosomes`][], [`crossover_apart`][] | the same, split independently in groups of tensors |
 | [`combine_flat`][], [`plan_combination`][], [`checkpoint_of`][] | from a combination to weights |
 | [`METHODS`][], [`method_named`][], [`parameters_of`][], [`Parameter`][], [`bind`][] | merging by rule |

@@ -27,8 +27,6 @@ from jaxtyping import Float
 
 from merganser._errors import CheckpointError
 from merganser.merging._core_space import Adapter, CoreSpace, core_space
-from merganser.merging._execute import Engine, MemorySink
-from merganser.merging._plan import MergePlan, Target
 from merganser.merging.methods import MergeMethod, on_core
 from merganser.weights import Aligned, Bytes, Checkpoint, Execution, FileStamp, LowRank, Placement, TensorSpec
 
@@ -155,6 +153,9 @@ class MergedCores:
         rank: int | None = None,
         balanced: bool = False,
     ) -> None:
+        from merganser.merging._execute import Engine  # a plan holds cores, and cores carry out a plan
+        from merganser.merging._plan import MergePlan, Target
+
         self.layers = layers
         self._rank, self._balanced = rank, balanced or rank is not None
         self._truncations: dict[str, Truncation] = {}
@@ -164,7 +165,10 @@ class MergedCores:
         models = max((len(layer.products) for layer in layers.values()), default=0)
         inputs = [Checkpoint(_CoreTensors(self, model), source="cores") for model in range(models)]
         base = Checkpoint(_CoreTensors(self, None), source="zeros")
-        self._targets = {name: _target(layer, base, inputs) for name, layer in layers.items()}
+        self._targets = {
+            name: Target(*_parts(layer, base, inputs), has_base=layer.has_base, transposed=layer.transposed)
+            for name, layer in layers.items()
+        }
         plan = MergePlan("cores", tuple(inputs), base, tuple(self._targets.values()), {}, seed=seed)
         self._engine = Engine(plan, Execution())
 
@@ -212,6 +216,8 @@ class MergedCores:
         return {name: self._truncations[name] for name in self.layers}
 
     def _merged(self, name: str) -> Float[Tensor, "left right"]:
+        from merganser.merging._execute import MemorySink
+
         with self._lock:  # measuring the whole model comes first, once
             if not self._is_measured:
                 self._engine.run([], MemorySink([]))
@@ -251,12 +257,14 @@ class _CoreTensors:
         yield self.view(name).data
 
 
-def _target(layer: CoreLayer, base: Checkpoint, inputs: Sequence[Checkpoint]) -> Target:
+def _parts(
+    layer: CoreLayer, base: Checkpoint, inputs: Sequence[Checkpoint]
+) -> tuple[TensorSpec, Aligned, MergeMethod]:
+    """What becomes of a layer's cores, of what it is made, and how."""
     name, shape = layer.spec.name, layer.spec.shape[::-1] if layer.transposed else layer.spec.shape
     checkpoints = [*([base] if layer.has_base else []), *inputs]
     method = on_core(layer.method, name, shape, len(inputs))
     sources = Aligned(
         tuple((each, name) for each in checkpoints), whole_rows=method.whole_rows, in_one=layer.transposed
     )
-    spec = TensorSpec(name, "F64", layer.sides)
-    return Target(spec, sources, method, has_base=layer.has_base, transposed=layer.transposed)
+    return TensorSpec(name, "F64", layer.sides), sources, method

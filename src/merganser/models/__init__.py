@@ -7,7 +7,7 @@
 | [`TorchModel`][] | any torch module |
 | [`train_perceptron`][] | the specialists of the demonstrations |
 | [`collect`][], [`collect_merged`][], [`Batch`][], [`Names`][] | statistics of a module on data, to merge by |
-| [`language_model`][], [`read_texts`][], [`text_batches`][], [`perceptron_module`][] | what is measured, and on what |
+| [`read_texts`][], [`text_batches`][], [`perceptron_module`][] | what is measured, and on what |
 | [`TextModel`][] | continues texts and says how probable they are |
 | [`GenerationRequest`][], [`Response`][], [`Continuation`][], [`LogLikelihood`][] | what it is asked, and its answers |
 | [`LanguageModel`][], [`load`][], [`open_child`][] | a language model of transformers, written in place |
@@ -29,7 +29,7 @@ from merganser.models._requests import (
     Response,
     TextModel,
 )
-from merganser.models._texts import language_model, read_texts, text_batches
+from merganser.models._texts import read_texts, text_batches
 from merganser.models._torch import TorchModel
 from merganser.models._training import train_perceptron
 
@@ -47,7 +47,6 @@ __all__ = [
     "TorchModel",
     "collect",
     "collect_merged",
-    "language_model",
     "load",
     "open_child",
     "perceptron_module",

@@ -103,6 +103,24 @@ class LanguageModel:
         """Where it lives."""
         return next(iter(self.places.values())).device
 
+    def name_on_disk(self, name: str) -> str:
+        """What one of the module's parameters is called on disk.
+
+        Args:
+            name: Its name in memory, as torch has it.
+
+        Raises:
+            ValueError: If it is made of several tensors on disk, or of none.
+        """
+        names = self.names.get(name, ())
+        if len(names) != 1:
+            raise ValueError(
+                f"Expected a parameter that is one tensor of {self.source}, but {name!r} of "
+                f"{type(self.module).__name__} is made of {len(names)} ({', '.join(names[:2])}, …): transformers packs "
+                "them. What is measured of it belongs to none of them."
+            )
+        return names[0]
+
     @cached_property
     def tokens(self) -> Tokens:
         """Its tokenizer.

@@ -1,4 +1,4 @@
-"""Texts as batches of tokens, and the language model that they are for."""
+"""Texts from files, as batches of tokens for a language model."""
 
 from __future__ import annotations
 
@@ -6,45 +6,16 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from merganser._errors import CheckpointError, MerganserError, TaskError
-from merganser.weights import Checkpoint
+from merganser._errors import TaskError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from merganser.models._tokens import Tokens
 
 _FIELDS = ("text", "prompt", "question")
-
-
-def language_model(checkpoint: Checkpoint) -> tuple[nn.Module, Any]:
-    """Load a model and its tokenizer from a folder, by transformers, in float32; no code of the model's is run.
-
-    Raises:
-        MerganserError: If transformers is not installed.
-        CheckpointError: If the checkpoint is no folder, or transformers cannot load it.
-    """
-    try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError as error:
-        raise MerganserError(
-            "Language models are run by transformers, which is not installed: pip install 'merganser[transformers]'"
-        ) from error
-    import torch
-
-    if checkpoint.home is None:
-        raise CheckpointError(
-            f"{checkpoint.source} is no folder with configuration and tokenizer. Give the folder; write `base+adapter` "
-            "to one first (`merganser merge base+adapter --method passthrough --out FOLDER`)."
-        )
-    options = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        module = AutoModelForCausalLM.from_pretrained(
-            checkpoint.home, dtype=torch.float32, use_safetensors=True, **options
-        )
-        return module, AutoTokenizer.from_pretrained(checkpoint.home, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise CheckpointError(f"transformers cannot load {checkpoint.source}: {error}") from error
 
 
 def read_texts(path: str | Path) -> Iterator[str]:
@@ -69,20 +40,20 @@ def read_texts(path: str | Path) -> Iterator[str]:
 
 
 def text_batches(
-    texts: Iterable[str], tokenizer: Any, *, samples: int, most_tokens: int, size: int = 8
+    texts: Iterable[str], tokens: Tokens, *, samples: int, most_tokens: int, size: int = 8
 ) -> Iterator[dict[str, Tensor]]:
     """Texts as batches for a language model: token ids and attention mask, padded at the end.
 
     Args:
         texts: The texts; longer ones are cut into pieces.
-        tokenizer: A tokenizer of transformers'.
+        tokens: The model's tokenizer, `LanguageModel.tokens`.
         samples: Most pieces in all.
         most_tokens: Most tokens of a piece.
         size: Pieces of a batch.
     """
     import torch
 
-    left = islice(_pieces(texts, tokenizer, most_tokens), samples)
+    left = islice(_pieces(texts, tokens, most_tokens), samples)
     while pieces := list(islice(left, size)):
         longest = max(map(len, pieces))
         ids = torch.zeros(len(pieces), longest, dtype=torch.long)
@@ -93,11 +64,11 @@ def text_batches(
         yield {"input_ids": ids, "attention_mask": mask}
 
 
-def _pieces(texts: Iterable[str], tokenizer: Any, most_tokens: int) -> Iterator[Sequence[int]]:
+def _pieces(texts: Iterable[str], tokens: Tokens, most_tokens: int) -> Iterator[Sequence[int]]:
     for text in texts:
-        tokens = tokenizer(text)["input_ids"]
-        for begin in range(0, len(tokens), most_tokens):
-            yield tokens[begin : begin + most_tokens]
+        ids = tokens.prompt(text)
+        for begin in range(0, len(ids), most_tokens):
+            yield ids[begin : begin + most_tokens]
 
 
 def _text_of(line: str, place: str) -> str:

@@ -3,9 +3,11 @@
 | names | what |
 | --- | --- |
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
+| [`Watcher`][] | is shown a run in progress, about twice a second |
 | [`Outcome`][], [`ModelScores`][], [`Watched`][] | what a run found |
 | [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
+| [`METHODS`][] | names of the searches |
 | [`SplitSettings`][], [`TaskSettings`][], [`Budget`][] | on which data, for how long |
 | [`summarise`][], [`list_runs`][], [`compare_runs`][], [`export`][], [`sources_of_run`][] | looking at runs |
 | [`RunSummary`][], [`Comparison`][] | what one sees then |

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -61,6 +61,7 @@ class Job:
         return Scored(Row(np.zeros(self.samples), failed=reason), 0)
 
 
+@runtime_checkable
 class Runner(Protocol):
     """Scores children."""
 
