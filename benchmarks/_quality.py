@@ -1,8 +1,8 @@
 """What the quality benchmarks share: tasks, the methods with what is tuned of them, accuracies, a table.
 
 One base, one specialist a task that goes on from it, and one model trained on all tasks together are given. Every
-method merges the specialists, as it comes and *tuned*: the best of eleven values of one parameter by the mean
-accuracy on validation images. Test images are looked at once for each of the two.
+method merges the specialists, as it comes and *tuned*: the best of several values of one parameter by the mean
+accuracy on validation images, mostly of eleven scales. Test images are looked at once for each of the two.
 
 Methods that merge by statistics have the first 256 training images of each task, without labels; measuring them counts
 as part of the merge.

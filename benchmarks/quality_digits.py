@@ -5,7 +5,7 @@
 scikit-learn's 1,797 digits under five transforms (turned, flipped twice, rolled, transposed) are five tasks for a
 residual perceptron 64-512-512-512-10. The base is trained on noisy images of all tasks, so that it knows a little of
 each; a specialist goes on from it on one task, the head frozen. Merged are the specialists; measured is the mean
-accuracy over all tasks, on test images that nothing else has seen. `tuned` is the best of eleven values of one
+accuracy over all tasks, on test images that nothing else has seen. `tuned` is the best of several values of one
 parameter on validation images.
 
 Beside every method: the base, the specialists (each on its own task: the ceiling; each on all tasks), the mean of

@@ -48,7 +48,7 @@ def exchanged(
 
     Examples:
         >>> import torch
-        >>> exchanged(torch.tensor([[1, 2, 3, 4, 5, 6]]), (2, 3))
-        tensor([[1, 4, 2, 5, 3, 6]])
+        >>> exchanged(torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]), (2, 3))
+        tensor([[1., 4., 2., 5., 3., 6.]])
     """
     return matrices.unflatten(1, shape).mT.flatten(1)
