@@ -18,7 +18,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from merganser._errors import CheckpointError
-from merganser.merging._fused import bits_of, is_at_hand, mix, takes
+from merganser.merging._fused import bits_of, is_worth_it, mix, takes
 from merganser.merging._plan import MergePlan, Target
 from merganser.merging.methods import Grams, MergeMethod, Noise, Part
 from merganser.weights import (
@@ -107,7 +107,7 @@ class Engine:
         self._done = 0
         self._model_stats: dict[Hashable, Any] | None = None
         elements = sum(target.spec.numel for target in self.plan.targets if target.is_merged)
-        self._mixes = self.execution.device == "cpu" and is_at_hand(elements)
+        self._mixes = self.execution.device == "cpu" and is_worth_it(elements)
         self._to_measure = sum(target.bytes_once for target in self.plan.targets if _sees_model(target))
 
     def run(self, targets: Iterable[Target], sink: Sink) -> None:

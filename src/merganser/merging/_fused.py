@@ -8,11 +8,11 @@ without it, and for anything else, torch computes.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Shaped
@@ -23,21 +23,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LOOPS = {"BF16": "mix_bf16", "F32": "mix_f32"}
-_KERNELS = "merganser.merging._kernels"
 
-WORTH_LOADING = 1 << 26
-"""Elements from which on loading numba (half a CPU-second) costs less than it saves."""
-
-
-def is_at_hand(elements: int) -> bool:
-    """Whether the loops are loaded, or can be and are worth it for so many elements."""
-    return _KERNELS in sys.modules or (elements >= WORTH_LOADING and has_numba())
+WORTH_LOADING = 1 << 25
+"""Elements of a model from which on loading numba (half a CPU-second, once) costs less than it saves."""
 
 
-@cache
-def has_numba() -> bool:
-    """Whether numba is installed."""
-    return importlib.util.find_spec("numba") is not None
+def is_worth_it(elements: int) -> bool:
+    """Whether a merge of so many elements should use the loops, which are loaded if so."""
+    return elements >= WORTH_LOADING and _kernels() is not None
 
 
 def takes(dtype: str) -> bool:
@@ -71,8 +64,9 @@ def mix(
     divisor = divisor_of(mixture.factor)
     held = [np.ascontiguousarray(row) for row in rows]
     addresses = np.array([row.ctypes.data for row in held], np.int64)
+    loop = getattr(_kernels(), _LOOPS[dtype])
     return bool(
-        _loop(dtype)(
+        loop(
             addresses,
             mixture.breaks.astype(np.int64),
             np.ascontiguousarray(mixture.coefficients, np.float32),
@@ -91,7 +85,9 @@ def bits_of(values: Tensor) -> Shaped[np.ndarray, " elements"]:
 
 
 @cache
-def _loop(dtype: str) -> Callable[..., Any]:
-    from merganser.merging import _kernels
-
-    return getattr(_kernels, _LOOPS[dtype])
+def _kernels() -> ModuleType | None:
+    """The loops; None without numba, or where it does not work."""
+    try:
+        return importlib.import_module("merganser.merging._kernels")
+    except (ImportError, RuntimeError):  # it has no folder to keep what it compiled, or refuses this numpy
+        return None
