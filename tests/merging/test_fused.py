@@ -88,10 +88,11 @@ def test_every_bit_is_that_of_torch(dtype, models, length, factor):
 
 
 def test_bfloat16_is_rounded_to_nearest_with_ties_to_even():
-    every = torch.arange(0, 0x7F80, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)  # all that are finite
+    finite = torch.arange(0, 0x7F80, dtype=torch.int32)
+    every = finite.to(torch.int16).view(torch.bfloat16)
     between = torch.cat([every, every[:-1]])[: len(every)], torch.cat([every[1:], every[-1:]])
     rows = torch.stack([torch.minimum(*between), torch.maximum(*between)])
-    half = Mixture(np.array([0, len(every)]), np.array([[0.5, 0.5]]))  # exactly in the middle of two neighbours
+    half = Mixture(np.array([0, len(every)]), np.array([[0.5, 0.5]]))  # just between two neighbours
     is_sound, out = mixed(half, "BF16", rows)
     assert is_sound
     assert bits(out) == bits(in_torch(half, rows, torch.bfloat16))
@@ -119,13 +120,14 @@ def test_a_nan_with_all_bits_set_is_noticed():
 
 
 def test_what_becomes_infinite_is_noticed():
-    greatest = {name: torch.full((2, 5), torch.finfo(dtype).max, dtype=dtype) for name, dtype in DTYPES.items()}
-    both, alone, hardly = (Mixture(np.array([0, 5]), np.array([c])) for c in ([1, 1], [0.5, 0.5], [0.5, 0.503]))
-    for name, rows in greatest.items():
+    both, half, hardly = (Mixture(np.array([0, 5]), np.array([[0.5, c]])) for c in (1.0, 0.5, 0.503))
+    for name, dtype in DTYPES.items():
+        rows = torch.full((2, 5), torch.finfo(dtype).max, dtype=dtype)
         assert not mixed(both, name, rows)[0]
-        assert mixed(alone, name, rows)[0]
-    assert torch.isfinite(in_torch(hardly, greatest["BF16"], torch.float32)).all()  # finite, but not once rounded
-    assert not mixed(hardly, "BF16", greatest["BF16"])[0]
+        assert mixed(half, name, rows)[0]
+    rows = torch.full((2, 5), torch.finfo(torch.bfloat16).max, dtype=torch.bfloat16)
+    assert in_torch(hardly, rows, torch.float32).isfinite().all()  # until it is rounded
+    assert not mixed(hardly, "BF16", rows)[0]
 
 
 def model(seed, dtype, **more):
@@ -185,8 +187,8 @@ def test_a_damaged_model_is_named(tmp_path, method):
     damaged.read("0.weight").view(-1)[4100] = float("nan")
     with pytest.raises(CheckpointError, match=r"'0.weight' of .* NaN, at element 4,100"):
         merge([model(0, torch.bfloat16), damaged], method=method, out=tmp_path / "out")
+    models = [model(0, torch.bfloat16), damaged]
     with pytest.raises(CheckpointError, match=r"NaN, at element 4,100"):
-        models = [model(0, torch.bfloat16), damaged]
         materialise(combination(models, [[0.5, 0.5]]), models)
 
 

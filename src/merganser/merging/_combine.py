@@ -89,10 +89,10 @@ def plan_combination(combination: Combination, seeds: Sequence[Checkpoint]) -> M
         )
     donor = checkpoints[0]
     spans = layout.spans()
-    seeds = {name: _sharing(combination, *span) for name, span in spans.items()}
-    method = _Combine(combination, {name: begin for name, (begin, _) in spans.items()}, seeds)
+    sharing = {name: _sharing(combination, *span) for name, span in spans.items()}
+    method = _Combine(combination, {name: begin for name, (begin, _) in spans.items()}, sharing)
     merged = [
-        Target(donor.spec(n), Aligned(tuple((checkpoints[k], n) for k in seeds[n])), method)
+        Target(donor.spec(n), Aligned(tuple((checkpoints[k], n) for k in sharing[n])), method)
         for n in layout.names
     ]
     copied = [Target(donor.spec(n), Aligned(((donor, n),)), None) for n in donor.buffers]
@@ -108,14 +108,20 @@ def _sharing(combination: Combination, begin: int, end: int) -> tuple[int, ...]:
 @final
 @dataclass(frozen=True, eq=False)
 class _Combine(MergeMethod):
-    """A combination in the place of a merge method."""
+    """A combination in the place of a merge method.
+
+    Args:
+        combination: What is to be built.
+        starts: Where each tensor begins in the flat order.
+        sharing: Which seeds each tensor is made of: its sources.
+    """
 
     rule: ClassVar[Rule] = Rule(
         "a linear combination of seeds, segment by segment", "", base="refused", space="weights"
     )
     combination: Combination
     starts: Mapping[str, int]
-    seeds: Mapping[str, tuple[int, ...]]
+    sharing: Mapping[str, tuple[int, ...]]
 
     def treatment(self, tensor: str, numel: int) -> Hashable:
         """The segments that a tensor has a part of: most children of a search differ in few of them."""
@@ -140,7 +146,7 @@ class _Combine(MergeMethod):
     def _segments(self, tensor: str, begin: int, end: int) -> Mixture:
         start = self.starts[tensor]
         breaks, coefficients = _within(self.combination, start + begin, start + end)
-        return Mixture(breaks - (start + begin), coefficients[:, self.seeds[tensor]])
+        return Mixture(breaks - (start + begin), coefficients[:, self.sharing[tensor]])
 
 
 def checkpoint_of(flat: Float[np.ndarray, " positions"], donor: Checkpoint) -> Checkpoint:

@@ -4,12 +4,13 @@ All in one pass: a block's sums stay in the first cache. Products and sums are r
 multiply-add, no reordering) and bfloat16 is rounded to nearest, ties to even, so that results are those of torch bit
 for bit.
 
-| stored | read | rounded | finite where |
+| stored | read | rounded | not finite from |
 | --- | --- | --- | --- |
-| bfloat16 | the upper half of a float32 | $b + \mathtt{7fff} + (\text{bit } 16 \text{ of } b)$, upper half | $\lvert b\rvert < \mathtt{7f7f8000}$, which would round to infinity |
-| float32 | as it is | not | $\lvert b\rvert < \mathtt{7f800000}$ |
+| bfloat16 | the upper half of a float32 | upper half of $b + \mathtt{7fff} + b_{16}$ | $\lvert b\rvert = \mathtt{7f7f8000}$ |
+| float32 | as it is | not | $\lvert b\rvert = \mathtt{7f800000}$ |
 
-Here $b$ are the bits of a sum in float32, $\lvert b\rvert$ those without the sign. Compiled on first use, kept on disk.
+Here $b$ are the bits of a sum in float32, $b_{16}$ the last of the upper half, $\lvert b\rvert$ those without the sign.
+Compiled on first use, kept on disk.
 This module is imported where numba is installed only.
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, njit, types
+from numba import carray, njit, types  # pyright: ignore[reportPrivateImportUsage]
 from numba.extending import intrinsic
 
 _BLOCK = 1024
@@ -66,7 +67,8 @@ def mix_bf16(
         for begin in range(breaks[segment], breaks[segment + 1], _BLOCK):
             count = min(_BLOCK, breaks[segment + 1] - begin)
             for k in range(len(rows)):
-                row = carray(_pointer(rows[k] + 2 * begin), count, np.uint16)
+                address = _pointer(rows[k] + 2 * begin)  # pyright: ignore[reportCallIssue]
+                row = carray(address, count, np.uint16)
                 c = coefficients[segment, k]
                 if k == 0:
                     for i in range(count):
@@ -96,7 +98,8 @@ def mix_f32(
             count = min(_BLOCK, breaks[segment + 1] - begin)
             sums = out[begin : begin + count]
             for k in range(len(rows)):
-                row = carray(_pointer(rows[k] + 4 * begin), count, np.float32)
+                address = _pointer(rows[k] + 4 * begin)  # pyright: ignore[reportCallIssue]
+                row = carray(address, count, np.float32)
                 c = coefficients[segment, k]
                 if k == 0:
                     for i in range(count):

@@ -196,9 +196,7 @@ class MergeMethod(ABC):
         """Statistics that the formula needs; None if it needs none."""
         return None
 
-    def mixture(
-        self, tensor: str, begin: int, end: int, *, stats: Any, has_base: bool  # noqa: ARG002
-    ) -> Mixture | None:
+    def mixture(self, tensor: str, begin: int, end: int, *, stats: Any, has_base: bool) -> Mixture | None:
         """The formula as coefficients, where it is nothing but a sum with given weights; None where it is not.
 
         What it describes must be what `combine` computes, bit for bit: the executor takes whichever is faster.
