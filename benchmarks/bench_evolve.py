@@ -161,10 +161,11 @@ def ours(case: str, children: int, workers: int) -> dict[str, Any]:
     seeds = [open_checkpoint(DATA / name) for name in ("a", "b")]
     digests = tuple(seed.digest for seed in seeds)
     digested = time.process_time()
-    gram = Gram.over(seeds, execution=Execution(workers))
+    is_arc = case in ("slerp-child", "archive")  # on a line no angles are needed
+    gram = Gram.over(seeds, execution=Execution(workers)) if is_arc else None
     measured = time.process_time()
     once = {"digests": digested - began, "gram": measured - digested}
-    parents = [Combination.seed(digests, k, gram.size) for k in range(2)]
+    parents = [Combination.seed(digests, k, seeds[0].layout.size) for k in range(2)]
     if case == "archive":
         return archive(parents, gram)
     model = LanguageModel.of(seeds[0])
@@ -173,7 +174,7 @@ def ours(case: str, children: int, workers: int) -> dict[str, Any]:
         "slerp-child": lambda rng: crossed(parents, gram, rng, "slerp"),
         "linear-child": lambda rng: crossed(parents, gram, rng, "linear"),
         "same-layers": lambda rng: with_quarter(parents, seeds[0], rng),
-        "segments": lambda rng: segmented(digests, gram.size, rng),
+        "segments": lambda rng: segmented(digests, parents[0].size, rng),
     }
     first = timed(lambda: become(model, seeds, makers[case](np.random.default_rng(0)), workers))
     once["first_child"] = first.cpu
@@ -205,12 +206,14 @@ def become(model: LanguageModel, seeds: list[Checkpoint], child: Combination, wo
     model.become(plan_combination(child, seeds), workers=workers)
 
 
-def crossed(parents: list[Combination], gram: Gram, rng: np.random.Generator, rule: Any) -> Combination:
+def crossed(
+    parents: list[Combination], gram: Gram | None, rng: np.random.Generator, rule: Any
+) -> Combination:
     """A child as M2N2 makes it."""
     from merganser.merging import crossover
 
     first, second = parents
-    weight, split = rng.uniform(0.1, 0.9), int(rng.integers(1, gram.size))
+    weight, split = rng.uniform(0.1, 0.9), int(rng.integers(1, first.size))
     return crossover(first, second, weight=weight, split=split, gram=gram, rule=rule)
 
 
@@ -260,7 +263,7 @@ def move(model: LanguageModel, seeds: list[Checkpoint], names: list[str], worker
         pass
 
 
-def archive(parents: list[Combination], gram: Gram) -> dict[str, Any]:
+def archive(parents: list[Combination], gram: Gram | None) -> dict[str, Any]:
     """An archive of descendants after many crossovers: each child replaces a random member."""
     from merganser.merging import write_recipe
 
@@ -284,7 +287,7 @@ def archive(parents: list[Combination], gram: Gram) -> dict[str, Any]:
     }
 
 
-def _replace(members: list[Combination], gram: Gram, rng: np.random.Generator) -> None:
+def _replace(members: list[Combination], gram: Gram | None, rng: np.random.Generator) -> None:
     first, second, leaves = rng.choice(len(members), 3, replace=False)
     members[leaves] = crossed([members[first], members[second]], gram, rng, "slerp")
 

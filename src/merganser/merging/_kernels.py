@@ -4,12 +4,12 @@ All in one pass: a block's sums stay in the first cache. Products and sums are r
 multiply-add, no reordering) and bfloat16 is rounded to nearest, ties to even, so that results are those of torch bit
 for bit.
 
-| stored | read | rounded | not finite from |
+| stored | read | rounded | infinite from |
 | --- | --- | --- | --- |
-| bfloat16 | the upper half of a float32 | upper half of $b + \mathtt{7fff} + b_{16}$ | $\lvert b\rvert = \mathtt{7f7f8000}$ |
-| float32 | as it is | not | $\lvert b\rvert = \mathtt{7f800000}$ |
+| bfloat16 | upper half of a float32 | upper half of $b + \mathtt{7fff} + b_{16}$ | $|b| = \mathtt{7f7f8000}$ |
+| float32 | as it is | not | $|b| = \mathtt{7f800000}$ |
 
-Here $b$ are the bits of a sum in float32, $b_{16}$ the last of the upper half, $\lvert b\rvert$ those without the sign.
+Here $b$ are the bits of a sum in float32, $b_{16}$ the last of the upper half, $|b|$ those without the sign.
 Compiled on first use, kept on disk.
 This module is imported where numba is installed only.
 """
