@@ -144,7 +144,7 @@ def weighted_sum(part: Part, weights: Float[np.ndarray, " models"]) -> Float[Ten
 
 
 def mixture_of(weights: Float[np.ndarray, " models"], elements: int, *, has_base: bool) -> Mixture | None:
-    """The same as coefficients; None if one of them is 0, since a sum then has less terms than a mixture."""
+    """The same as coefficients; None if one of them is 0, since a sum then leaves that source out."""
     common, relative = common_factor(_with_base(weights, has_base))
     if not all(relative):
         return None
