@@ -14,6 +14,7 @@ from merganser._errors import NonFiniteOutputError
 from merganser.merging import (
     Combination,
     Engine,
+    _fused,
     plan_combination,
     plan_merge,
     recipe_of,
@@ -90,6 +91,17 @@ def test_a_split_elsewhere_in_a_tensor_is_a_difference(two_stories):
     moved = split_at(seeds, begin + 8, [0.25, 0.75], [0.5, 0.5])
     assert alive.become(moved).tensors == 1
     check_holds(alive, moved)
+
+
+def test_a_child_made_in_one_pass_over_stored_numbers_is_the_same(two_stories, monkeypatch):
+    seeds = [open_checkpoint(place) for place in two_stories]
+    begin, _ = seeds[0].layout.spans()["model.layers.2.self_attn.q_proj.weight"]
+    child = split_at(seeds, begin + 7, [0.25, 0.75], [0.5, 0.5])
+    expected = Engine(child, Execution()).in_memory({})
+    monkeypatch.setattr(_fused, "WORTH_LOADING", 0)  # else only large models are worth it
+    alive = LanguageModel.of(seeds[0])
+    alive.become(child)
+    assert all(place.equal(expected.read(name)) for name, place in alive.places.items())
 
 
 @pytest.mark.parametrize("method", ["linear", "slerp", "ties", "dare_linear"])

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 
 from merganser.merging._combination import Combination
 from merganser.merging._plan import MergePlan, Target
-from merganser.merging.methods import MergeMethod, Part, Rule
+from merganser.merging.methods import MergeMethod, Mixture, Part, Rule
 from merganser.weights import DTYPES, Aligned, Checkpoint, check_aligned
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def _within(
 def plan_combination(combination: Combination, seeds: Sequence[Checkpoint]) -> MergePlan:
     """A combination as a plan of the streaming executor.
 
+    A seed that has no share in a tensor is not read for it: it can neither damage the tensor nor turn a −0 into 0.
+
     Raises:
         ValueError: If a seed that the recipe names is missing, or they do not align.
     """
@@ -86,43 +88,65 @@ def plan_combination(combination: Combination, seeds: Sequence[Checkpoint]) -> M
             "Was it made for others?"
         )
     donor = checkpoints[0]
-    starts = {name: begin for name, (begin, _) in layout.spans().items()}
-    method = _Combine(combination, starts)
+    spans = layout.spans()
+    sharing = {name: _sharing(combination, *span) for name, span in spans.items()}
+    method = _Combine(combination, {name: begin for name, (begin, _) in spans.items()}, sharing)
     merged = [
-        Target(donor.spec(n), Aligned(tuple((c, n) for c in checkpoints)), method) for n in layout.names
+        Target(donor.spec(n), Aligned(tuple((checkpoints[k], n) for k in sharing[n])), method)
+        for n in layout.names
     ]
     copied = [Target(donor.spec(n), Aligned(((donor, n),)), None) for n in donor.buffers]
     return MergePlan("combination", checkpoints, donor, (*merged, *copied), donor.config)
 
 
+def _sharing(combination: Combination, begin: int, end: int) -> tuple[int, ...]:
+    """Which seeds contribute to positions [begin, end); the first where none does."""
+    _, coefficients = _within(combination, begin, end)
+    return tuple(np.flatnonzero(coefficients.any(axis=0)).tolist()) or (0,)
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class _Combine(MergeMethod):
-    """A combination in the place of a merge method."""
+    """A combination in the place of a merge method.
+
+    Args:
+        combination: What is to be built.
+        starts: Where each tensor begins in the flat order.
+        sharing: Which seeds each tensor is made of: its sources.
+    """
 
     rule: ClassVar[Rule] = Rule(
         "a linear combination of seeds, segment by segment", "", base="refused", space="weights"
     )
     combination: Combination
     starts: Mapping[str, int]
+    sharing: Mapping[str, tuple[int, ...]]
 
     def treatment(self, tensor: str, numel: int) -> Hashable:
         """The segments that a tensor has a part of: most children of a search differ in few of them."""
-        begin = self.starts[tensor]
-        breaks, coefficients = _within(self.combination, begin, begin + numel)
-        return (breaks - begin).tobytes(), coefficients.tobytes()
+        segments = self._segments(tensor, 0, numel)
+        return segments.breaks.tobytes(), segments.coefficients.tobytes()
+
+    def mixture(self, tensor: str, begin: int, end: int, *, stats: Any, has_base: bool) -> Mixture:  # noqa: ARG002
+        """The segments themselves."""
+        return self._segments(tensor, begin, end)
 
     def combine(self, part: Part, stats: Any) -> torch.Tensor:  # noqa: ARG002
         """Add up the segments that this part touches."""
-        begin = self.starts[part.tensor] + part.begin
-        breaks, coefficients = _within(self.combination, begin, begin + part.values.shape[1])
-        child = part.values[0]
-        for segment, first, last in zip(coefficients, breaks[:-1] - begin, breaks[1:] - begin, strict=True):
+        mixture = self._segments(part.tensor, part.begin, part.begin + part.values.shape[1])
+        breaks, child = mixture.breaks, part.values[0]
+        for segment, first, last in zip(mixture.coefficients, breaks[:-1], breaks[1:], strict=True):
             for values, coefficient in zip(part.values, segment, strict=True):
                 values[first:last] *= coefficient  # as combine_flat rounds: product by product, sum by sum
             for values in part.values[1:]:
                 child[first:last] += values[first:last]
         return child
+
+    def _segments(self, tensor: str, begin: int, end: int) -> Mixture:
+        start = self.starts[tensor]
+        breaks, coefficients = _within(self.combination, start + begin, start + end)
+        return Mixture(breaks - (start + begin), coefficients[:, self.sharing[tensor]])
 
 
 def checkpoint_of(flat: Float[np.ndarray, " positions"], donor: Checkpoint) -> Checkpoint:

@@ -18,6 +18,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from merganser._errors import CheckpointError
+from merganser.merging._fused import bits_of, is_worth_it, mix, takes
 from merganser.merging._layout import exchanged
 from merganser.merging._plan import MergePlan, Target
 from merganser.merging.methods import Grams, MergeMethod, Noise, Part
@@ -106,6 +107,8 @@ class Engine:
         self._inputs, self._statistics, self._outputs = Buffers(), Buffers(), Buffers()
         self._done = 0
         self._model_stats: dict[Hashable, Any] | None = None
+        elements = sum(target.spec.numel for target in self.plan.targets if target.is_merged)
+        self._mixes = self.execution.device == "cpu" and is_worth_it(elements)
         self._to_measure = sum(target.bytes_once for target in self.plan.targets if _sees_model(target))
 
     def run(self, targets: Iterable[Target], sink: Sink) -> None:
@@ -216,12 +219,39 @@ class Engine:
                 stats = method.prepare(_TensorScan(self, unit.target))
             elif method.scope == "model" and self._model_stats is not None:
                 stats = self._model_stats[_group(unit.target)]
+            if self._mixed(unit, method, stats, sink, room):
+                return
             for part in self.parts(unit.target, unit.begin, unit.end):
                 merged = self._combined(method, part, stats, unit.target)
                 self._store(merged, part.begin, unit.target.spec, sink, room)
         except ValueError as error:
             fault = self.find_fault(unit.target, unit.begin, unit.end)
             raise (fault or ValueError(f"Tensor {unit.target.spec.name!r}: {error}")) from error
+
+    def _mixed(self, unit: _Unit, method: MergeMethod, stats: Any, sink: Sink, room: _Room | None) -> bool:
+        """Write a unit in one pass if it is but a sum with given weights; whether it is written now.
+
+        It is not where a number is not finite: the long way says which.
+        """
+        (name, dtype), (begin, end) = (unit.target.spec.name, unit.target.spec.dtype), (unit.begin, unit.end)
+        if not self._mixes or not takes(dtype) or unit.target.sources.dtype != dtype:
+            return False
+        mixture = method.mixture(name, begin, end, stats=stats, has_base=unit.target.has_base)
+        rows = None if mixture is None else unit.target.sources.bits()
+        if mixture is None or rows is None:
+            return False
+        lent = None if room is None else room(name, begin, end)
+        if lent is not None:
+            return mix(mixture, dtype, [row[begin:end] for row in rows], bits_of(lent))
+        step = self.execution.chunk
+        for first in range(begin, end, step):
+            last = min(first + step, end)
+            rounded = self._outputs.matrix(1, last - first, _library_type(dtype), "cpu")[0]
+            part = mixture.between(first - begin, last - begin)
+            if not mix(part, dtype, [row[first:last] for row in rows], bits_of(rounded)):
+                return False
+            sink.write_at(name, first * unit.target.spec.itemsize, _bytes_of(rounded))
+        return True
 
     def _combined(self, method: MergeMethod, part: Part, stats: Any, target: Target) -> torch.Tensor:
         """The merged numbers of a part, which fit the type they will have."""
@@ -245,17 +275,15 @@ class Engine:
         if lent is not None:
             lent.copy_(merged)
         else:
-            sink.write_at(spec.name, begin * spec.itemsize, self._rounded(merged, spec.dtype).numpy().data)
+            sink.write_at(spec.name, begin * spec.itemsize, _bytes_of(self._rounded(merged, spec.dtype)))
 
     def _rounded(self, merged: torch.Tensor, dtype: str) -> torch.Tensor:
-        """The numbers as bytes of their stored type."""
+        """The numbers in their stored type, on the CPU."""
         import torch
 
         if dtype == "F32" and merged.device.type == "cpu" and merged.dtype == torch.float32:
-            return merged.view(torch.uint8)
-        stored_type = getattr(torch, DTYPES[dtype].library)
-        rounded = self._outputs.matrix(1, len(merged), stored_type, "cpu")[0]
-        return rounded.copy_(merged).view(torch.uint8)
+            return merged
+        return self._outputs.matrix(1, len(merged), _library_type(dtype), "cpu")[0].copy_(merged)
 
     def find_fault(self, target: Target, begin: int = 0, end: int | None = None) -> CheckpointError | None:
         """The first number in a target's sources that is not finite, as an error that names it; None if all are.
@@ -283,6 +311,18 @@ class Engine:
                         f"{block.begin + at:,}. {advice}"
                     )
         return None
+
+
+def _library_type(dtype: str) -> torch.dtype:
+    import torch
+
+    return getattr(torch, DTYPES[dtype].library)
+
+
+def _bytes_of(values: torch.Tensor) -> memoryview:
+    import torch
+
+    return values.view(torch.uint8).numpy().data
 
 
 def _fits(merged: torch.Tensor, dtype: str) -> bool:

@@ -222,9 +222,9 @@ class Checkpoint:
             tensor([3., 4.])
         """
         self.spec(name)
-        if isinstance(self.tensors, ComputingSource):
-            return self.tensors.reader(name)
-        if isinstance(self.tensors, PartialSource):
+        if self._computing is not None:
+            return self._computing.reader(name)
+        if self._is_partial:
             return self._part_reader(name)
         stored = self.read(name).reshape(-1)
 
@@ -235,8 +235,22 @@ class Checkpoint:
 
     def will_need(self, name: str, begin: int, end: int) -> None:
         """Say that elements [begin, end) of a tensor will be read soon, so that the disk can begin; returns at once."""
-        if isinstance(self.tensors, ForesightedSource):
-            self.tensors.will_need(name, begin, end)
+        if self._foresighted is not None:
+            self._foresighted.will_need(name, begin, end)
+
+    def bits(self, name: str) -> npt.NDArray[Any] | None:
+        """A whole tensor as it is stored, flat and without a copy, for loops that read stored numbers themselves.
+
+        Of the storage type: uint16 for BF16, say. None where the tensor is decoded or computed.
+
+        Raises:
+            ValueError: If there is no such tensor.
+            CheckpointError: If the file has changed since it was opened.
+        """
+        spec = self.spec(name)
+        if self._computing is not None or self._is_partial:
+            return None
+        return self.tensors.view(name).view(DTYPES[spec.dtype].storage)
 
     def chunks(self, name: str) -> Iterator[memoryview]:
         """A tensor's bytes in order, a few MiB at a time; each chunk is valid until the next."""
@@ -266,6 +280,19 @@ class Checkpoint:
             CheckpointError: If the file has changed since it was opened, or cannot be read.
         """
         return digest_of(self.tensors)
+
+    @cached_property
+    def _computing(self) -> ComputingSource | None:
+        """The source, if it computes; asked once, since to ask a protocol is slow."""
+        return self.tensors if isinstance(self.tensors, ComputingSource) else None
+
+    @cached_property
+    def _foresighted(self) -> ForesightedSource | None:
+        return self.tensors if isinstance(self.tensors, ForesightedSource) else None
+
+    @cached_property
+    def _is_partial(self) -> bool:
+        return isinstance(self.tensors, PartialSource)
 
     @cached_property
     def _names(self) -> tuple[str, ...]:

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy.typing as npt
 from jaxtyping import Float
 
 from merganser.weights._checkpoint import Checkpoint
@@ -158,6 +159,17 @@ class Aligned:
     def is_double(self) -> bool:
         """Whether any of the tensors is double-precision, so that all are computed with in float64."""
         return any(checkpoint.spec(name).dtype == "F64" for checkpoint, name in self.sources)
+
+    @property
+    def dtype(self) -> str | None:
+        """Element type of all of the tensors; None if they differ."""
+        types = {checkpoint.spec(name).dtype for checkpoint, name in self.sources}
+        return types.pop() if len(types) == 1 else None
+
+    def bits(self) -> list[npt.NDArray[Any]] | None:
+        """The tensors as they are stored, flat, without a copy; None where one is decoded or computed."""
+        rows = [checkpoint.bits(name) for checkpoint, name in self.sources]
+        return None if any(row is None for row in rows) else [row for row in rows if row is not None]
 
     def step(self, chunk: int) -> int:
         """Elements from one block to the next."""

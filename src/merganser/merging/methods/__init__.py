@@ -21,6 +21,7 @@ from merganser.merging.methods._breadcrumbs import Breadcrumbs, BreadcrumbsTies
 from merganser.merging.methods._dare import DareLinear, DareTies
 from merganser.merging.methods._della import Della, DellaLinear
 from merganser.merging.methods._fisher import Fisher
+from merganser.merging.methods._fractions import divisor_of
 from merganser.merging.methods._linear import Linear, Passthrough, TaskArithmetic
 from merganser.merging.methods._method import (
     Grams,
@@ -38,6 +39,7 @@ from merganser.merging.methods._method import (
     parameters_of,
     unknown_parameter,
 )
+from merganser.merging.methods._mixture import Mixture
 from merganser.merging.methods._model_stock import ModelStock
 from merganser.merging.methods._nearswap import NearSwap
 from merganser.merging.methods._neuro import NeuroMerging
@@ -91,6 +93,7 @@ __all__ = [
     "Grams",
     "Law",
     "MergeMethod",
+    "Mixture",
     "Noise",
     "Parameter",
     "Part",
@@ -101,6 +104,7 @@ __all__ = [
     "Space",
     "StatisticsKind",
     "bind",
+    "divisor_of",
     "fields_of",
     "on_core",
     "parameters_of",

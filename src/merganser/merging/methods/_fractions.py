@@ -48,8 +48,14 @@ def scale_(values: Float[Tensor, " elements"], factor: float) -> Float[Tensor, "
     """Multiply in place; a factor of 1/q divides by q, which is exact more often."""
     if factor == 1.0:
         return values
+    divisor = divisor_of(factor)
+    return values.div_(divisor) if divisor else values.mul_(factor)
+
+
+def divisor_of(factor: float) -> int:
+    """The whole number q for which a factor is 1/q; 0 if there is none."""
     inverse = round(1 / factor) if abs(factor) > 1 / _DENOMINATOR**2 else 0
-    return values.div_(inverse) if inverse and 1 / inverse == factor else values.mul_(factor)
+    return inverse if inverse and 1 / inverse == factor else 0
 
 
 @lru_cache(maxsize=256)

@@ -21,7 +21,8 @@ import numpy as np
 from jaxtyping import Float
 
 from merganser.merging.methods._method import MergeMethod, Part, PerModel, Rule, parameter
-from merganser.merging.methods._span import weighted_sum
+from merganser.merging.methods._mixture import Mixture
+from merganser.merging.methods._span import mixture_of, weighted_sum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,8 +57,16 @@ class Linear(MergeMethod):
 
     def combine(self, part: Part, stats: Any) -> Float[Tensor, " elements"]:
         """Add up."""
+        return weighted_sum(part, self._weights)
+
+    @property
+    def _weights(self) -> Float[np.ndarray, " models"]:
         weights = np.array(self.weight)
-        return weighted_sum(part, weights / weights.sum() if self.normalize else weights)
+        return weights / weights.sum() if self.normalize else weights
+
+    def mixture(self, tensor: str, begin: int, end: int, *, stats: Any, has_base: bool) -> Mixture | None:
+        """The weights."""
+        return mixture_of(self._weights, end - begin, has_base=has_base)
 
 
 @final
@@ -89,10 +98,16 @@ class TaskArithmetic(MergeMethod):
 
     def combine(self, part: Part, stats: Any) -> Float[Tensor, " elements"]:
         """Add up; in the models' own coordinates, which saves the subtractions."""
+        return weighted_sum(part, self._weights)
+
+    @property
+    def _weights(self) -> Float[np.ndarray, " models"]:
         weights = self.lambda_ * np.array(self.weight)
-        if self.normalize:
-            weights = weights / sum(self.weight)
-        return weighted_sum(part, weights)
+        return weights / sum(self.weight) if self.normalize else weights
+
+    def mixture(self, tensor: str, begin: int, end: int, *, stats: Any, has_base: bool) -> Mixture | None:
+        """The weights."""
+        return mixture_of(self._weights, end - begin, has_base=has_base)
 
 
 @final
@@ -113,3 +128,7 @@ class Passthrough(MergeMethod):
     def combine(self, part: Part, stats: Any) -> Float[Tensor, " elements"]:
         """Scale."""
         return weighted_sum(part, np.array(self.scale))
+
+    def mixture(self, tensor: str, begin: int, end: int, *, stats: Any, has_base: bool) -> Mixture | None:
+        """The weights."""
+        return mixture_of(np.array(self.scale), end - begin, has_base=has_base)

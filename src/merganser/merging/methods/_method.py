@@ -11,6 +11,7 @@ parameters for one merge; they never change, and neither method of theirs touche
 | `rule.statistics` | what must have been measured on each model with data: nothing, Gram matrices, Fisher information |
 | `prepare(scan)` | a first pass (or several): statistics such as thresholds, angles, counts |
 | `combine(part, stats)` | the formula, on a few thousand elements of all models |
+| `mixture(…)` | the same as mere coefficients, where it is a weighted sum: computed in one pass |
 
 The executor reads, converts, walks in chunks, in parallel, and writes; a method does arithmetic only.
 """
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, T
 
 from jaxtyping import Float
 
+from merganser.merging.methods._mixture import Mixture
 from merganser.merging.methods._noise import Noise
 
 if TYPE_CHECKING:
@@ -197,6 +199,20 @@ class MergeMethod(ABC):
 
     def prepare(self, scan: Scan) -> Any:
         """Statistics that the formula needs; None if it needs none."""
+        return None
+
+    def mixture(self, tensor: str, begin: int, end: int, *, stats: Any, has_base: bool) -> Mixture | None:
+        """The formula as coefficients, where it is nothing but a sum with given weights; None where it is not.
+
+        What it describes must be what `combine` computes, bit for bit: the executor takes whichever is faster.
+
+        Args:
+            tensor: Name of the tensor.
+            begin: First element of the stretch that is asked for, counted within the tensor, row-major.
+            end: One past its last.
+            stats: What `prepare` returned.
+            has_base: Whether the first source is a base.
+        """
         return None
 
     @abstractmethod

@@ -26,6 +26,7 @@ from jaxtyping import Float
 
 from merganser.merging.methods._fractions import common_factor, scale_
 from merganser.merging.methods._method import MergeMethod, Part, Scan, Scope
+from merganser.merging.methods._mixture import Mixture
 from merganser.merging.methods._runs import row_dots, run_dots
 
 if TYPE_CHECKING:
@@ -106,6 +107,12 @@ class SpanMethod(MergeMethod):
         """Coefficients for the whole tensor."""
         return self.coefficients(Span(gram(scan)))
 
+    def mixture(
+        self, tensor: str, begin: int, end: int, *, stats: Float[np.ndarray, " models"] | None, has_base: bool
+    ) -> Mixture | None:
+        """The coefficients, where they are those of whole tensors."""
+        return None if stats is None else mixture_of(stats, end - begin, has_base=has_base)
+
     def combine(self, part: Part, stats: Float[np.ndarray, " models"] | None) -> Float[Tensor, " elements"]:
         """Add up, row by row where rows are the vectors."""
         if stats is not None:
@@ -132,9 +139,16 @@ def row_grams(part: Part) -> Float[np.ndarray, "rows models models"]:
 
 def weighted_sum(part: Part, weights: Float[np.ndarray, " models"]) -> Float[Tensor, " elements"]:
     """Add up the models, or the base and differences from it, by their coefficients; overwrites the part."""
-    if part.base is None:
-        return _add_up_(list(part.values), weights.tolist())
-    return _add_up_([part.base, *part.values], [1.0 - float(weights.sum()), *weights.tolist()])
+    vectors = [*part.values] if part.base is None else [part.base, *part.values]
+    return _add_up_(vectors, _with_base(weights, part.base is not None))
+
+
+def mixture_of(weights: Float[np.ndarray, " models"], elements: int, *, has_base: bool) -> Mixture | None:
+    """The same as coefficients; None if one of them is 0, since a sum then leaves that source out."""
+    common, relative = common_factor(_with_base(weights, has_base))
+    if not all(relative):
+        return None
+    return Mixture(np.array([0, elements]), np.array([relative]), common)
 
 
 def weighted_rows(part: Part, weights: Float[np.ndarray, "rows models"]) -> Float[Tensor, " elements"]:
@@ -149,6 +163,11 @@ def weighted_rows(part: Part, weights: Float[np.ndarray, "rows models"]) -> Floa
     return total
 
 
+def _with_base(weights: Float[np.ndarray, " models"], has_base: bool) -> list[float]:
+    """Weights of the base, if there is one, and the models."""
+    return [1.0 - float(weights.sum()), *weights.tolist()] if has_base else weights.tolist()
+
+
 def _add_up_(
     vectors: Sequence[Float[Tensor, " elements"]], weights: Sequence[float]
 ) -> Float[Tensor, " elements"]:
@@ -159,11 +178,12 @@ def _add_up_(
             _refuse_faults(vector)
     if not terms:
         return vectors[0].mul_(0.0)
-    total, first = terms[0]
-    if first != 1.0:
-        total.mul_(first)
-    for vector, weight in terms[1:]:
-        total.add_(vector, alpha=weight)
+    for vector, weight in terms:
+        if weight != 1.0:
+            vector.mul_(weight)
+    total = terms[0][0]
+    for vector, _ in terms[1:]:
+        total.add_(vector)  # not with alpha, which some processors round once and others twice
     return scale_(total, common)
 
 
