@@ -1,28 +1,25 @@
 """Runs whose candidates are merges by rule."""
 
-import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from merganser import ConfigError, RunError, materialise, read_recipe, save
 from merganser.evaluation import SplitRule, read_arrays, split_arrays
 from merganser.evolution import random_start
 from merganser.interop import parse_mergekit, to_yaml
-from merganser.models import Perceptron, perceptron_size, perceptron_tensors, train_perceptron
+from merganser.models import perceptron_size, perceptron_tensors, train_perceptron
 from merganser.run import (
     RunDirectory,
     evolve,
     export,
-    make_plan,
     parse_settings,
     read_settings,
     resume,
     sources_of_run,
 )
-from merganser.weights import Checkpoint, flat_read
+from merganser.weights import Checkpoint
 
 WIDTHS = (64, 24, 10)
 PAPER = {"method": "dare_ties", "genes": {"weight": [0, 1], "density": [0, 1]}}
@@ -112,42 +109,6 @@ def test_a_base_that_changed_stops_a_resumed_run(family, small_npz, tmp_path):
     base.write_bytes(Path(family["low"]).read_bytes())
     with pytest.raises(RunError, match=r"The parent 'base' at .* changed"):
         resume(tmp_path / "run", budget=10)
-
-
-class Speaker(Perceptron):
-    """A live model that is given merge plans, as resident language models are."""
-
-    def __init__(self, like):
-        self.__dict__.update(like.__dict__)
-        self.plans = []
-
-    def become(self, plan):
-        from merganser.merging import Engine, merged_config
-        from merganser.weights import Execution
-
-        self.plans.append(plan)
-        self.write(flat_read(Engine(plan, Execution(1)).in_memory(merged_config(plan)), dtype=np.float32))
-
-
-def test_a_model_that_can_become_what_a_plan_makes_is_given_the_plan(family, small_npz):
-    settings = parse_settings(
-        {
-            "models": [family["low"], family["high"]],
-            "task": str(small_npz),
-            "genome": {**PAPER, "base": family["base"]},
-            "search": {"method": "random"},
-        }
-    )
-    plan = make_plan(settings)
-    ids = np.arange(len(plan.splits.search.samples))
-    genomes = [*plan.space.seeds, plan.space.decode(np.full(4, 0.3))]
-    speaker = dataclasses.replace(plan, model=Speaker(plan.model))
-    for genome in genomes:
-        plan.bring_to_life(genome)
-        speaker.bring_to_life(genome)
-        expected = plan.splits.search.score(plan.model, ids)
-        np.testing.assert_array_equal(speaker.splits.search.score(speaker.model, ids), expected)
-    assert [p.method_name for p in speaker.model.plans] == ["combination"] * 2 + ["dare_ties"] * 2
 
 
 def test_generations_whose_candidates_all_score_the_same_are_a_warning(family, small_npz, tmp_path):

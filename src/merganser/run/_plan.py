@@ -203,6 +203,8 @@ def make_plan(
         raise ConfigError("`models` is empty. List checkpoints, or say `scratch` or `specialists`.")
     models = [parent.checkpoint for parent in parents]
     check_aligned(models)
+    if not models[0].layout.size:
+        raise ValueError(f"{models[0].source} holds no floating tensors, so there is nothing to combine.")
     if base is None and settings.genome.base is not None:
         [base] = open_parents([settings.genome.base])
     spoken = is_spoken(splits, module)
