@@ -2,9 +2,9 @@
 
     python examples/small-llama/train.py --data DATA --out OUT
 
-`DATA` holds `gsm8k/train.jsonl`, `mbpp/mbpp.jsonl` and `tinyshakespeare/` as they are published. `OUT` gets Hugging Face
-folders (`base`, `maths`, `code`) and multiple-choice questions (`maths.jsonl`, `code.jsonl`, `drama.jsonl`): which of four
-texts is the one that somebody wrote? In each of the others two neighbouring words have changed places. Texts of
+`DATA` holds `gsm8k/train.jsonl`, `mbpp/mbpp.jsonl` and `tinyshakespeare/` as they are published. `OUT` gets Hugging
+Face folders (`base`, `maths`, `code`) and multiple-choice questions (`maths.jsonl`, `code.jsonl`, `drama.jsonl`): which
+of four texts is the one that somebody wrote? In each of the others two neighbouring words have changed places. Texts of
 questions are in nobody's training data. What is there already is not made again.
 """
 
