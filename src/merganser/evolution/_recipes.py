@@ -187,6 +187,11 @@ class RecipeSpace:
 
 
 def _check(genes: Genes, known: Mapping[str, Parameter]) -> None:
+    if method_named(genes.method).rule.statistics:
+        raise ValueError(
+            f"`{genes.method}` merges by statistics, which a search has no place for. Merge with several values of its "
+            "parameters (`merganser merge … --statistics`) and compare them with `merganser evaluate`."
+        )
     if not genes.searched:
         raise ValueError(
             f"Nothing of `{genes.method}` is to be searched. Name parameters: it has {_listed(known)}."
