@@ -2,7 +2,6 @@
 
 import copy
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -421,14 +420,13 @@ def test_sources_of_a_slice_are_equally_long_and_hold_the_base():
     assert one(sliced + "  - {model: b, layer_range: [0, 2]}\n  base_model: b\n  parameters: {weight: 1}")
 
 
-def test_aliases_that_stand_for_too_much_are_refused_at_once():
-    start = time.perf_counter()
+def test_aliases_that_stand_for_too_much_are_refused():
+    """Written out, these would be 9 to the power of 39 nodes: nobody would see the end of it."""
     lists = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 40))
     merges = "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 40))
     for text in (f"a0: &a0 [x]\n{lists}", f"a0: &a0 {{x: y}}\n{merges}"):
         assert "aliases make" in complaint(text)
     assert "is nested too deeply" in refusal("[" * 1000)
-    assert time.perf_counter() - start < 5
 
 
 # several documents
