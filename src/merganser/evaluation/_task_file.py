@@ -13,15 +13,13 @@ are numbers, else `exact`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from merganser._errors import ConfigError
+from merganser._settings_file import checked, read_yaml
 
 _STRICT = ConfigDict(extra="forbid")
 _Names = str | tuple[str, ...]
@@ -116,14 +114,7 @@ def parse_task_file(data: Any, source: str = "task") -> TaskFile:
     Raises:
         ConfigError: If a key is unknown (the nearest right one is named) or a value is wrong.
     """
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"{source}: expected a mapping such as `data: questions.jsonl`, but found {type(data).__name__}."
-        )
-    try:
-        return TypeAdapter(TaskFile).validate_python(data)
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{source}: {_explain(e)}" for e in error.errors())) from error
+    return checked(TaskFile, data, source, example="data: questions.jsonl", sections=_SECTIONS)
 
 
 def read_task_file(path: Path) -> TaskFile:
@@ -132,13 +123,7 @@ def read_task_file(path: Path) -> TaskFile:
     Raises:
         ConfigError: If it cannot be read, is no YAML, or holds wrong settings.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from error
-    file = parse_task_file(data, str(path))
+    file = parse_task_file(read_yaml(path), str(path))
     shots = file.shots and dataclasses.replace(file.shots, data=str(path.parent / file.shots.data))
     test = None if file.test is None else str(path.parent / file.test)
     name = file.name or path.stem
@@ -146,16 +131,3 @@ def read_task_file(path: Path) -> TaskFile:
 
 
 _SECTIONS: dict[str, type] = {"columns": ColumnNames, "shots": Shots}
-
-
-def _explain(error: Any) -> str:
-    location = [str(part) for part in error["loc"]]
-    where = ".".join(location)
-    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = [field.name for field in dataclasses.fields(_SECTIONS.get(location[0], TaskFile))]
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(known)}."
-        return f"unknown key `{where}`. {hint}"
-    if error["type"] in ("missing", "missing_argument"):
-        return f"`{where}` is missing, for example `data: questions.jsonl`."
-    return f"`{where}`: {error['msg'][0].lower()}{error['msg'][1:]}, but found {error['input']!r}."

@@ -18,16 +18,15 @@ Unknown keys are refused with the nearest right one. These classes are also the 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from merganser._errors import ConfigError
+from merganser._settings_file import checked, read_yaml
 from merganser.evaluation import LmEvalSettings
 
 Method = Literal["natural-niches", "ga", "map-elites", "cma-es", "random", "brute-force"]
@@ -253,14 +252,7 @@ def parse_settings(data: Any, source: str = "settings") -> EvolveSettings:
     Raises:
         ConfigError: If a key is unknown (the nearest right one is named) or a value is wrong.
     """
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"{source}: expected a mapping such as `task: digits`, but found {type(data).__name__}."
-        )
-    try:
-        return TypeAdapter(EvolveSettings).validate_python(data)
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{source}: {_explain(e)}" for e in error.errors())) from error
+    return checked(EvolveSettings, data, source, example="task: digits", sections=_SECTIONS)
 
 
 def read_settings(path: Path | str) -> EvolveSettings:
@@ -269,13 +261,7 @@ def read_settings(path: Path | str) -> EvolveSettings:
     Raises:
         ConfigError: If it cannot be read, is no YAML, or holds wrong settings.
     """
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from error
-    return _resolved(parse_settings(data, str(path)), Path(path).parent)
+    return _resolved(parse_settings(read_yaml(path), str(path)), Path(path).parent)
 
 
 def settings_schema() -> dict[str, Any]:
@@ -304,15 +290,3 @@ _SECTIONS: dict[str, type] = {
     "budget": Budget,
     "tasks": TaskSettings,
 }
-
-
-def _explain(error: Any) -> str:
-    location = [str(part) for part in error["loc"]]
-    where = ".".join(location)
-    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        section = _SECTIONS.get(location[0], EvolveSettings) if len(location) > 1 else EvolveSettings
-        known = [field.name for field in dataclasses.fields(section)]
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(known)}."
-        return f"unknown key `{where}`. {hint}"
-    return f"`{where}`: {error['msg'][0].lower()}{error['msg'][1:]}, but found {error['input']!r}."
