@@ -2,10 +2,10 @@
 
     python examples/small-llama/train.py --data DATA --out OUT
 
-`DATA` holds `gsm8k/train.jsonl`, `mbpp/mbpp.jsonl` and `tinyshakespeare/` as they are published. `OUT` gets Hugging
-Face folders (`base`, `maths`, `code`) and multiple-choice questions (`maths.jsonl`, `code.jsonl`, `drama.jsonl`): which
-of four texts is the one that somebody wrote? In each of the others two neighbouring words have changed places. Texts of
-questions are in nobody's training data. What is there already is not made again.
+`DATA` holds `gsm8k/train.jsonl`, `webshop/human_goals.json` and `tinyshakespeare/` as they are published. `OUT` gets Hugging
+Face folders (`base`, and for each seed `maths-SEED` and `shop-SEED`) and multiple-choice questions for search and test
+(`maths.jsonl`, `maths-test.jsonl` and so on): which of eight words of a text comes next in it? Texts of questions are
+in nobody's training data, and no text is in both files. What is there already is not made again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import time
 from pathlib import Path
 
@@ -20,11 +21,14 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-CONTEXT = 192
-CHOICES = 4
-QUESTIONS = 240
+CONTEXT = 128
+CHOICES = 8
+TEXTS = 240
+"""Held-out texts of each skill: the first half for search, the others for test."""
+SEARCH_CUTS, TEST_CUTS = 2, 3
+"""Questions that are asked about each text."""
 END = "<|end|>"
-SKILLS = ("maths", "code", "drama")
+SKILLS = ("maths", "shop", "drama")
 """What the base learns a little of; the last one has no specialist, and is watched."""
 
 Pair = tuple[str, str]
@@ -36,22 +40,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--base-steps", type=int, default=500)
+    parser.add_argument("--base-steps", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=500, help="of each specialist")
+    parser.add_argument("--seeds", type=int, default=3, help="pairs of specialists, each of its own seed")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     given.out.mkdir(parents=True, exist_ok=True)
-    pairs = {"maths": maths(given.data), "code": code(given.data), "drama": drama(given.data)}
-    asked = {skill: each[:QUESTIONS] for skill, each in pairs.items()}
-    seen = {skill: each[QUESTIONS:] for skill, each in pairs.items()}
-    for skill, questions in asked.items():
-        write_questions(given.out / f"{skill}.jsonl", questions)
+    pairs = {"maths": maths(given.data), "shop": shop(given.data), "drama": drama(given.data)}
+    asked = {skill: each[:TEXTS] for skill, each in pairs.items()}
+    seen = {skill: each[TEXTS:] for skill, each in pairs.items()}
+    for skill, texts in asked.items():
+        write_questions(given.out / f"{skill}.jsonl", texts[: TEXTS // 2], SEARCH_CUTS)
+        write_questions(given.out / f"{skill}-test.jsonl", texts[TEXTS // 2 :], TEST_CUTS)
     tokenizer = make_tokenizer(given.out, seen)
-    everything = [pair for skill in SKILLS for pair in seen[skill][: len(seen["code"])]]
-    train(given.out / "base", None, everything, tokenizer, steps=given.base_steps, rate=2e-3)
-    for skill in SKILLS[:-1]:
-        train(given.out / skill, given.out / "base", seen[skill], tokenizer, steps=given.steps, rate=1e-3)
+    everything = [pair for skill in SKILLS for pair in seen[skill][: len(seen["drama"])]]
+    base = given.out / "base"
+    train(base, None, everything, tokenizer, steps=given.base_steps, rate=3e-3, seed=0)
+    for seed in range(given.seeds):
+        for skill in SKILLS[:-1]:
+            target = given.out / f"{skill}-{seed}"
+            train(target, base, seen[skill], tokenizer, steps=given.steps, rate=1.5e-3, seed=seed)
 
 
 def maths(data: Path) -> list[Pair]:
@@ -66,11 +75,11 @@ def maths(data: Path) -> list[Pair]:
     return shuffled(pairs)
 
 
-def code(data: Path) -> list[Pair]:
-    """Tasks and programs of MBPP."""
-    lines = (data / "mbpp" / "mbpp.jsonl").read_text().splitlines()
-    problems = [json.loads(line) for line in lines]
-    return shuffled([(p["text"], "\n" + p["code"].replace("\r\n", "\n")) for p in problems])
+def shop(data: Path) -> list[Pair]:
+    """What people look for in a web shop."""
+    goals = json.loads((data / "webshop" / "human_goals.json").read_text())
+    parts = [goal.split(" ", 2) for goal in goals if len(goal.split(" ")) > CHOICES + 2]
+    return shuffled([(f"{first} {second}", f" {rest}") for first, second, rest in parts])
 
 
 def drama(data: Path) -> list[Pair]:
@@ -88,30 +97,23 @@ def shuffled(pairs: list[Pair]) -> list[Pair]:
     return pairs
 
 
-def write_questions(path: Path, pairs: list[Pair]) -> None:
-    """Which of four continuations is the true one?"""
+def write_questions(path: Path, pairs: list[Pair], cuts: int) -> None:
+    """Which of eight words, all of the same text, comes next?"""
     if path.exists():
         return
     lines = []
     for i, (context, text) in enumerate(pairs):
         draw = random.Random(i)  # noqa: S311
-        true = text[:200].rsplit(" ", 1)[0]
-        choices = {true: None} | {disturbed(true, draw): None for _ in range(CHOICES * 4)}
-        if len(choices) < CHOICES:
-            continue
-        shown = list(choices)[:CHOICES]
-        draw.shuffle(shown)
-        question = {"question": context, "choices": shown, "answer": shown.index(true)}
-        lines.append(json.dumps(question, ensure_ascii=False))
+        words = re.findall(r"\s+\S+", text)
+        kinds = set(words)
+        places = [at for at in range(1, len(words)) if len(kinds - {words[at]}) >= CHOICES - 1]
+        for at in draw.sample(places, min(cuts, len(places))):
+            choices = [words[at], *draw.sample(sorted(kinds - {words[at]}), CHOICES - 1)]
+            draw.shuffle(choices)
+            question = context + "".join(words[:at])
+            answer = choices.index(words[at])
+            lines.append(json.dumps({"question": question, "choices": choices, "answer": answer}))
     path.write_text("\n".join(lines) + "\n")
-
-
-def disturbed(text: str, draw: random.Random) -> str:
-    """The text with two neighbouring words in each other's place."""
-    words = text.split(" ")
-    first = draw.randrange(1, len(words) - 1) if len(words) > 3 else 0
-    words[first : first + 2] = reversed(words[first : first + 2])
-    return " ".join(words)
 
 
 def make_tokenizer(out: Path, seen: dict[str, list[Pair]]) -> PreTrainedTokenizerFast:
@@ -124,7 +126,7 @@ def make_tokenizer(out: Path, seen: dict[str, list[Pair]]) -> PreTrainedTokenize
     trainer = trainers.BpeTrainer(
         vocab_size=2048, special_tokens=[END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
-    bpe.train_from_iterator((a + b for pairs in seen.values() for a, b in pairs[:1500]), trainer)
+    bpe.train_from_iterator((a + b for pairs in seen.values() for a, b in pairs[:2000]), trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=END, eos_token=END, pad_token=END)
     tokenizer.save_pretrained(out / "tokenizer")
     return tokenizer
@@ -138,12 +140,13 @@ def train(
     *,
     steps: int,
     rate: float,
-    batch: int = 12,
+    seed: int,
+    batch: int = 8,
 ) -> None:
     """Next-token training with AdamW, warm-up and cosine."""
     if (target / "config.json").exists():
         return
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = LlamaForCausalLM.from_pretrained(start) if start else LlamaForCausalLM(config(tokenizer))
     stream = [token for a, b in pairs for token in (tokenizer.bos_token_id, *tokenizer.encode(a + b))]
     tokens = torch.tensor(stream)
@@ -161,7 +164,7 @@ def train(
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        if step % 50 == 0 or step == steps - 1:
+        if step % 100 == 0 or step == steps - 1:
             spent = time.monotonic() - began
             print(f"{target.name} {step + 1}/{steps} loss {loss.item():.3f} after {spent:.0f} s", flush=True)
     tokenizer.save_pretrained(target)
