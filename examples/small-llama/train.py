@@ -2,10 +2,10 @@
 
     python examples/small-llama/train.py --data DATA --out OUT
 
-`DATA` holds `gsm8k/train.jsonl`, `webshop/human_goals.json` and `tinyshakespeare/` as they are published. `OUT` gets Hugging
-Face folders (`base`, and for each seed `maths-SEED` and `shop-SEED`) and multiple-choice questions for search and test
-(`maths.jsonl`, `maths-test.jsonl` and so on): which of eight words of a text comes next in it? Texts of questions are
-in nobody's training data, and no text is in both files. What is there already is not made again.
+`DATA` holds `gsm8k/train.jsonl`, `webshop/human_goals.json` and `tinyshakespeare/` as they are published. `OUT` gets
+Hugging Face folders (`base`, and for each seed `maths-SEED` and `shop-SEED`) and multiple-choice questions for search
+and test (`maths.jsonl`, `maths-test.jsonl` and so on): which of eight words of a text comes next in it? Texts of
+questions are in nobody's training data, and no text is in both files. What is there already is not made again.
 """
 
 from __future__ import annotations

@@ -4,10 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
-from merganser.merging import Combination, Gram, _gram, combine_flat
+import merganser
+from merganser.merging import Combination, Gram, _fused, _gram, _products, combine_flat
 from merganser.weights import Checkpoint, Execution, flat_read
 
 BLOCKS = (1, 2, 3, 7, 16, 40, 1000)
@@ -115,3 +118,34 @@ def test_checkpoints_are_read_by_any_number_of_workers_with_the_same_sums(monkey
         assert (gram.segments(breaks) == expected).all()
     with pytest.raises(ValueError, match="one architecture"):
         Gram.over([checkpoints[0], Checkpoint.from_tensors({"0.weight": np.ones((5, 4))})])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("block", [64, 128, 1024])
+def test_loops_over_stored_numbers_give_the_same_sums_to_the_last_bit(monkeypatch, tmp_path, dtype, block):
+    pytest.importorskip("numba")
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"a.weight": (37, 29), "b.weight": (1,), "c.weight": (50, 41), "d.bias": (63,)}
+    opened = []
+    for k in range(3):
+        tensors = {name: torch.randn(shape, generator=generator).to(dtype) for name, shape in shapes.items()}
+        save_file(tensors, tmp_path / f"{k}.safetensors")
+        opened.append(merganser.open(tmp_path / f"{k}.safetensors"))
+    monkeypatch.setattr(_gram, "_PASS", 1024)
+    slow = Gram.over(opened, block)
+    monkeypatch.setattr(_fused, "WORTH_LOADING", 0)
+    assert _products.stored_sums(opened, block) is not None
+    fast = Gram.over(opened, block)
+    breaks = np.arange(0, slow.size + 1, block)
+    assert np.array_equal(fast.segments(breaks), slow.segments(breaks))
+    numbers = np.stack([flat_read(checkpoint) for checkpoint in opened])
+    np.testing.assert_allclose(fast.segments(np.array([0, fast.size]))[0], numbers @ numbers.T, rtol=1e-12)
+
+
+def test_seeds_of_different_types_are_added_up_from_numbers(monkeypatch):
+    monkeypatch.setattr(_fused, "WORTH_LOADING", 0)
+    one, two = (
+        Checkpoint.from_tensors({"w": torch.ones(640, dtype=t)}) for t in (torch.float32, torch.float16)
+    )
+    assert _products.stored_sums([one, two], 64) is None
+    assert Gram.over([one, two], 64).segments(np.array([0, 640]))[0].tolist() == [[640, 640], [640, 640]]

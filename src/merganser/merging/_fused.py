@@ -1,4 +1,4 @@
-"""Linear combinations in one pass: from stored numbers to stored numbers, at the speed of memory.
+"""Linear combinations and products in one pass over stored numbers, at the speed of memory.
 
 torch needs a pass for every conversion, product, sum, check and rounding. Where all there is to a stretch is a
 [`Mixture`][] of sources of one type, bfloat16 or float32, that lie in memory or in mapped files as they are, the loops
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 
 from merganser.merging.methods import Mixture, divisor_of
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LOOPS = {"BF16": "mix_bf16", "F32": "mix_f32"}
+_PRODUCTS = {"BF16": "products_bf16", "F32": "products_f32"}
 
 WORTH_LOADING = 1 << 25
 """Elements of a model from which on loading numba (half a CPU-second, once) costs less than it saves."""
@@ -75,6 +76,27 @@ def mix(
             out,
         )
     )
+
+
+def add_products(
+    dtype: str,
+    rows: Sequence[Shaped[np.ndarray, " elements"]],
+    position: int,
+    block: int,
+    lanes: Float[np.ndarray, "blocks products lanes"],
+) -> None:
+    """Add products of stored rows to the sums of the blocks they are in; see `_products`.
+
+    Args:
+        dtype: Element type of the rows, by its safetensors name.
+        rows: The sources' elements as they are stored.
+        position: Place of the first element, counted from where the first block begins.
+        block: Elements of a block.
+        lanes: The sums.
+    """
+    held = [np.ascontiguousarray(row) for row in rows]
+    addresses = np.array([row.ctypes.data for row in held], np.int64)
+    getattr(_kernels(), _PRODUCTS[dtype])(addresses, len(held[0]), position, block, lanes)
 
 
 def bits_of(values: Tensor) -> Shaped[np.ndarray, " elements"]:

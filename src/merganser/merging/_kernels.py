@@ -1,6 +1,6 @@
-r"""Loops in machine code that read stored numbers, add them up in float32, round, and look for what is not finite.
+r"""Loops in machine code over stored numbers: sums of rows, rounded and checked in the same pass; products of rows.
 
-All in one pass: a block's sums stay in the first cache. Products and sums are rounded one by one (no fused
+Sums of rows in one pass: a block's sums stay in the first cache. Products and sums are rounded one by one (no fused
 multiply-add, no reordering) and bfloat16 is rounded to nearest, ties to even, so that results are those of torch bit
 for bit.
 
@@ -121,3 +121,59 @@ def _scale(sums: Any, factor: Any, divisor: Any) -> None:  # pragma: no cover
     if divisor != 1:
         for i in range(len(sums)):
             sums[i] /= divisor
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def products_bf16(rows: Any, count: Any, position: Any, block: Any, lanes: Any) -> None:  # pragma: no cover
+    """Add products of pairs of rows of bfloat16, given as bits, to the sums of the blocks they are in.
+
+    Args:
+        rows: Addresses of the rows, int64; each of `count` elements.
+        count: How many.
+        position: Place of the first among the blocks, counted from the first block's beginning.
+        block: Elements of a block; a multiple of the lanes.
+        lanes: Sums by block, pair (of the upper triangle, row by row) and lane, float64. Element i is in lane
+            i modulo their number, and a lane is added up in the order of the elements.
+    """
+    wide = np.empty((len(rows), _BLOCK), np.float64)
+    for begin in range(0, count, _BLOCK):
+        held = min(_BLOCK, count - begin)
+        for k in range(len(rows)):
+            address = _pointer(rows[k] + 2 * begin)  # pyright: ignore[reportCallIssue]
+            row = carray(address, held, np.uint16)
+            for i in range(held):
+                wide[k, i] = np.uint32(np.uint32(row[i]) << _BITS).view(np.float32)
+        _add_products(wide, held, position + begin, block, lanes)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def products_f32(rows: Any, count: Any, position: Any, block: Any, lanes: Any) -> None:  # pragma: no cover
+    """The same for rows of float32."""
+    wide = np.empty((len(rows), _BLOCK), np.float64)
+    for begin in range(0, count, _BLOCK):
+        held = min(_BLOCK, count - begin)
+        for k in range(len(rows)):
+            address = _pointer(rows[k] + 4 * begin)  # pyright: ignore[reportCallIssue]
+            row = carray(address, held, np.float32)
+            for i in range(held):
+                wide[k, i] = row[i]
+        _add_products(wide, held, position + begin, block, lanes)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _add_products(wide: Any, count: Any, position: Any, block: Any, lanes: Any) -> None:  # pragma: no cover
+    width = lanes.shape[2]
+    begin = 0
+    while begin < count:
+        place = position + begin
+        lane = place % width
+        held = min(width - lane, count - begin)
+        pair = 0
+        for k in range(len(wide)):
+            for other in range(k, len(wide)):
+                sums = lanes[place // block, pair, lane : lane + held]
+                a, b = wide[k, begin : begin + held], wide[other, begin : begin + held]
+                for i in range(held):
+                    sums[i] += a[i] * b[i]
+                pair += 1
+        begin += held
