@@ -41,6 +41,14 @@ def imports_of(file):
                 yield alias.name, []
 
 
+def names_written_in(file):
+    """Names that a module defines or assigns; what it imports from others is not among them."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    tree = ast.parse(file.read_text())
+    stored = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return stored | {n.name for n in ast.walk(tree) if isinstance(n, kinds)}
+
+
 def test_every_room_has_a_floor():
     assert set(ROOMS) <= set(FLOORS)
 
@@ -60,6 +68,15 @@ def test_a_room_imports_only_from_floors_below_and_through_the_face(file):
             continue
         assert FLOORS[other] < FLOORS[room], f"{room} (floor {FLOORS[room]}) imports {module}"
         assert len(parts) == 2, f"{file} reaches into {module}; import from merganser.{other}"
+
+
+def test_a_name_is_imported_from_where_it_is_written():
+    modules = {".".join(f.relative_to(SOURCE.parent).with_suffix("").parts): f for f in SOURCE.rglob("_*.py")}
+    written = {module: names_written_in(file) for module, file in modules.items()}
+    for file in SOURCE.rglob("*.py"):
+        for module, names in imports_of(file):
+            if module in written:
+                assert set(names) <= written[module], f"{file} imports {names} from {module}"
 
 
 def test_evolution_knows_no_torch_no_disk_and_no_clock():

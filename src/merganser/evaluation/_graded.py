@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from merganser._errors import TaskError
-from merganser.evaluation._classification import NonFiniteOutputError
+from merganser._errors import NonFiniteOutputError, TaskError
 from merganser.evaluation._prompt import Prompt
 from merganser.evaluation._question import Question
 from merganser.evaluation._samples import Samples, content_hashes
