@@ -10,12 +10,14 @@ import typer
 from rich.table import Table
 
 from merganser.cli._output import (
+    OUTPUT_PANEL,
     STOPPED,
     Json,
     Quiet,
     Report,
     clear_errors,
     percent,
+    plain_table,
     print_json,
     with_interval,
     words,
@@ -38,7 +40,7 @@ from merganser.weights import open_checkpoint
 _FILE_SUFFIXES = (".yaml", ".yml")
 
 
-_SEARCH, _ABLATIONS, _OUTPUT = "The search", "Leaving parts out", "What comes out"
+_SEARCH, _ABLATIONS = "The search", "Leaving parts out"
 
 
 def evolve(
@@ -156,13 +158,13 @@ def evolve(
             help="Run directory; an interrupted run in it is resumed.",
             metavar="DIR",
             show_default="new, in runs/",
-            rich_help_panel=_OUTPUT,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write the winner as a checkpoint.", metavar="PATH", rich_help_panel=_OUTPUT
+            help="Where to write the winner as a checkpoint.", metavar="PATH", rich_help_panel=OUTPUT_PANEL
         ),
     ] = None,
     workers: Annotated[
@@ -266,9 +268,8 @@ def schema() -> None:
 
 
 def _table(outcome: Outcome) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("", "search", "validation", "test (95 %)"):
-        table.add_column(column, justify="left" if not column else "right")
+    figures = ("search", "validation", "test (95 %)")
+    table = plain_table("", *figures, right=figures)
     for scores in (outcome.winner, outcome.untuned, *outcome.baselines, *outcome.parents):
         if scores is not None:
             style = "bold" if scores is outcome.winner else ""
