@@ -1,9 +1,11 @@
 """The house: a room imports only from floors below, and only through the room's face."""
 
 import ast
+import builtins
 import importlib
 import pkgutil
 import subprocess
+import symtable
 import sys
 from pathlib import Path
 
@@ -49,6 +51,13 @@ def names_written_in(file):
     return stored | {n.name for n in ast.walk(tree) if isinstance(n, kinds)}
 
 
+def scopes_of(scope):
+    """A module's scope and all within it: classes, functions, comprehensions."""
+    yield scope
+    for inner in scope.get_children():
+        yield from scopes_of(inner)
+
+
 def test_every_room_has_a_floor():
     assert set(ROOMS) <= set(FLOORS)
 
@@ -77,6 +86,17 @@ def test_a_name_is_imported_from_where_it_is_written():
         for module, names in imports_of(file):
             if module in written:
                 assert set(names) <= written[module], f"{file} imports {names} from {module}"
+
+
+@pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda f: str(f.relative_to(SOURCE)))
+def test_every_name_that_code_uses_is_there(file):
+    """Linters do not look: to them the letters of a shape are undefined names."""
+    module = symtable.symtable(file.read_text(), str(file), "exec")
+    there = {s.get_name() for s in module.get_symbols() if s.is_assigned() or s.is_imported()}
+    for scope in scopes_of(module):
+        used = {s.get_name() for s in scope.get_symbols() if s.is_referenced() and not s.is_local()}
+        free = {s.get_name() for s in scope.get_symbols() if s.is_free()}
+        assert used - free <= there | set(dir(builtins)) | {"__file__", "__name__"}, scope.get_name()
 
 
 def test_evolution_knows_no_torch_no_disk_and_no_clock():

@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
+from merganser.cli._output import MODEL_FORMS, TASK_FORMS
+
 _HOW, _TUNING = "How", "Tuning parameters"
 _ADAPTERS = "If all models are adapters of one base"
 
 Models = Annotated[
     list[str],
     typer.Argument(
-        help="Paths or hub ids (`org/name@revision`); `base+adapter` applies a LoRA, and with --base the adapter "
-        "alone will do. Or one mergekit file, *.yaml."
+        help=f"Models, each a {MODEL_FORMS}; with --base the adapter alone will do. Or one mergekit file, *.yaml."
     ),
 ]
 Method = Annotated[
@@ -107,7 +108,7 @@ Tune = Annotated[
 ]
 Task = Annotated[
     str | None,
-    typer.Option(help="What to tune for: digits, FILE.npz, a folder of arrays.", rich_help_panel=_TUNING),
+    typer.Option(help=f"What to tune for: {TASK_FORMS}.", rich_help_panel=_TUNING),
 ]
 Budget = Annotated[
     str | None,

@@ -70,7 +70,7 @@ def tuned(
         ValueError: If what is asked for cannot be tuned.
         MerganserError: As `merganser.run.tune`.
     """
-    from merganser.cli._evolve import conclude  # a merge without tuning does not wait for what runs need
+    from merganser.cli._outcome import conclude  # a merge without tuning does not wait for what runs need
     from merganser.cli._progress import Watch
     from merganser.run import tune
 
