@@ -1,9 +1,11 @@
 """The house: a room imports only from floors below, and only through the room's face."""
 
 import ast
+import builtins
 import importlib
 import pkgutil
 import subprocess
+import symtable
 import sys
 from pathlib import Path
 
@@ -41,6 +43,21 @@ def imports_of(file):
                 yield alias.name, []
 
 
+def names_written_in(file):
+    """Names that a module defines or assigns; what it imports from others is not among them."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    tree = ast.parse(file.read_text())
+    stored = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return stored | {n.name for n in ast.walk(tree) if isinstance(n, kinds)}
+
+
+def scopes_of(scope):
+    """A module's scope and all within it: classes, functions, comprehensions."""
+    yield scope
+    for inner in scope.get_children():
+        yield from scopes_of(inner)
+
+
 def test_every_room_has_a_floor():
     assert set(ROOMS) <= set(FLOORS)
 
@@ -60,6 +77,26 @@ def test_a_room_imports_only_from_floors_below_and_through_the_face(file):
             continue
         assert FLOORS[other] < FLOORS[room], f"{room} (floor {FLOORS[room]}) imports {module}"
         assert len(parts) == 2, f"{file} reaches into {module}; import from merganser.{other}"
+
+
+def test_a_name_is_imported_from_where_it_is_written():
+    modules = {".".join(f.relative_to(SOURCE.parent).with_suffix("").parts): f for f in SOURCE.rglob("_*.py")}
+    written = {module: names_written_in(file) for module, file in modules.items()}
+    for file in SOURCE.rglob("*.py"):
+        for module, names in imports_of(file):
+            if module in written:
+                assert set(names) <= written[module], f"{file} imports {names} from {module}"
+
+
+@pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda f: str(f.relative_to(SOURCE)))
+def test_every_name_that_code_uses_is_there(file):
+    """Linters do not look: to them the letters of a shape are undefined names."""
+    module = symtable.symtable(file.read_text(), str(file), "exec")
+    there = {s.get_name() for s in module.get_symbols() if s.is_assigned() or s.is_imported()}
+    for scope in scopes_of(module):
+        used = {s.get_name() for s in scope.get_symbols() if s.is_referenced() and not s.is_local()}
+        free = {s.get_name() for s in scope.get_symbols() if s.is_free()}
+        assert used - free <= there | set(dir(builtins)) | {"__file__", "__name__"}, scope.get_name()
 
 
 def test_evolution_knows_no_torch_no_disk_and_no_clock():

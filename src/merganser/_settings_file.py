@@ -15,6 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from merganser._errors import ConfigError
+from merganser._text_file import read_text
 
 _T = TypeVar("_T")
 
@@ -26,10 +27,8 @@ def read_yaml(path: Path | str) -> Any:
         ConfigError: If it cannot be read, or is no YAML.
     """
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path} is no YAML: {error}") from error
 
 

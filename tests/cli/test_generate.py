@@ -54,7 +54,7 @@ def test_a_recipe_is_carried_out_in_memory(command, child):
     [
         ([STORIES], "Expected models and a prompt", 2),
         ([STORIES, "-p", "a", "--file", "b"], "both", 2),
-        ([STORIES, "--file", "nothing.txt"], "cannot be read", 2),
+        ([STORIES, "--file", "nothing.txt"], "Cannot read nothing.txt", 2),
         (["no/such/model.gguf", "Hi"], "no such", 1),
         ([STORIES, "Hi", "--chat"], "no chat template", 2),
     ],

@@ -163,7 +163,7 @@ def test_choices_are_compared_by_likelihood(bigrams):
 
 def test_letters_can_be_scored_instead_of_texts(adder):
     prompt = Prompt("{question}\n{choices}\nAnswer:", answer=" {letter}")
-    task = ChoiceTask("t", CHOICES, prompt)
+    task = ChoiceTask("t", CHOICES, prompt=prompt)
     asked = task.requests(CHOICES[0], adder())
     assert [r.text for r in asked] == [" A", " B", " C"]
     assert asked[0].context == "1 + 1\nA. 1\nB. 2\nC. 100\nAnswer:"
@@ -197,7 +197,7 @@ def test_likelihoods_are_scores_by_byte_character_and_token(bigrams):
 
 def test_an_answer_is_scored_after_its_question(adder):
     right, wrong = adder(), adder(limit=1)
-    task = SetMetric("t", SUMS, Prompt("{question} ="))
+    task = SetMetric("t", SUMS, prompt=Prompt("{question} ="))
     assert task.score(right, ALL)[0] == pytest.approx(math.exp(-0.1 / 2))
     assert (task.score(right, ALL) > task.score(wrong, ALL)).all()
 
@@ -233,7 +233,7 @@ def test_the_hash_of_a_sample_is_of_what_is_asked_and_not_of_its_answer():
     same = dataclasses.replace(question, answers=("2",), fields={"context": "here", "id": "8"})
     other = dataclasses.replace(question, fields={"context": "there", "id": "7"})
     prompt = Prompt("{context}: {question}")
-    hashes = GenerativeTask("t", (question, same, other), NUMERIC, prompt).samples.hashes
+    hashes = GenerativeTask("t", (question, same, other), NUMERIC, prompt=prompt).samples.hashes
     assert hashes[0] == hashes[1] != hashes[2]
 
 

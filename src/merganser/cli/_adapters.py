@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
-from merganser.cli._output import tables, words
+from merganser.cli._output import plain_table, tables, words
 from merganser.merging import MergePlan, share_lost
 
 _SHOWN = 20
@@ -38,10 +36,7 @@ def say_truncation(plan: MergePlan) -> None:
     """Say what a chosen rank costs, if one was chosen, tensor by tensor and in total."""
     if plan.cores is None or not _is_cut(plan):
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("tensor", overflow="fold")
-    table.add_column("rank", justify="right")
-    table.add_column("energy lost", justify="right")
+    table = plain_table("tensor", "rank", "energy lost", right=("rank", "energy lost"))
     cut = sorted(plan.cores.truncations().items(), key=lambda item: -item[1].share)
     for name, truncation in cut[:_SHOWN]:
         table.add_row(name, str(plan.cores.rank_of(name)), f"{truncation.share:.2%}")

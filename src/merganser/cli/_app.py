@@ -12,9 +12,9 @@ from merganser._version import __version__
 
 _COMMANDS = {
     "merge": ("_merge", "merge"),
-    "methods": ("_merge", "methods"),
+    "methods": ("_methods", "methods"),
     "statistics": ("_statistics", "statistics"),
-    "verify": ("_merge", "verify_merge"),
+    "verify": ("_verify", "verify_merge"),
     "explain": ("_explain", "explain_merge"),
     "generate": ("_generate", "generate"),
     "recipe": ("_recipe", "recipe"),

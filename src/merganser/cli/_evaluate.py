@@ -15,6 +15,8 @@ from rich.table import Table
 
 from merganser.cli._output import (
     FAILED,
+    MODEL_FORMS,
+    TASK_FORMS,
     Json,
     Quiet,
     clear_errors,
@@ -46,7 +48,7 @@ def evaluate_models(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Models; the first is what the others are compared with.",
+            help=f"Models, each a {MODEL_FORMS}, or a recipe.json; the first is what the others are compared with.",
             metavar="MODEL…",
             show_default=False,
         ),
@@ -56,8 +58,7 @@ def evaluate_models(
         typer.Option(
             "--task",
             "-t",
-            help="A file of questions, a task file (.yaml), digits, arrays, lm-eval:NAME, or module:function; "
-            "repeatable.",
+            help=f"{TASK_FORMS[0].upper()}{TASK_FORMS[1:]}; repeatable.",
             metavar="TASK",
             show_default=False,
         ),

@@ -1,4 +1,4 @@
-"""`merganser evolve`."""
+"""`merganser evolve` and `merganser schema`."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
+from merganser.cli._outcome import conclude
 from merganser.cli._output import (
-    STOPPED,
+    MODEL_FORMS,
+    OUTPUT_PANEL,
+    TASK_FORMS,
     Json,
     Quiet,
     Report,
     clear_errors,
-    percent,
     print_json,
-    with_interval,
     words,
 )
 from merganser.cli._progress import Watch
+from merganser.evaluation import is_task_file
 from merganser.interop import as_evolve_file, is_mergekit_evolve, read_mergekit_evolve
-from merganser.report import write_report
 from merganser.run import (
     METHODS,
     Budget,
     EvolveSettings,
-    Outcome,
     evolve_settings,
     parse_settings,
     read_settings,
@@ -38,14 +37,14 @@ from merganser.weights import open_checkpoint
 _FILE_SUFFIXES = (".yaml", ".yml")
 
 
-_SEARCH, _ABLATIONS, _OUTPUT = "The search", "Leaving parts out", "What comes out"
+_SEARCH, _ABLATIONS = "The search", "Leaving parts out"
 
 
 def evolve(
     target: Annotated[
         str,
         typer.Argument(
-            help="An evolve file (.yaml), or a task: digits, FILE.npz, or a folder of arrays.",
+            help=f"An evolve file (.yaml), or a task: {TASK_FORMS}.",
             show_default=False,
             metavar="FILE|TASK",
         ),
@@ -62,7 +61,10 @@ def evolve(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", help="A checkpoint to start from; say it several times.", metavar="PATH"
+            "--model",
+            "-m",
+            help=f"A model to start from; say it several times. A {MODEL_FORMS}.",
+            metavar="MODEL",
         ),
     ] = None,
     budget: Annotated[
@@ -156,19 +158,25 @@ def evolve(
             help="Run directory; an interrupted run in it is resumed.",
             metavar="DIR",
             show_default="new, in runs/",
-            rich_help_panel=_OUTPUT,
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write the winner as a checkpoint.", metavar="PATH", rich_help_panel=_OUTPUT
+            help="Where to write the winner as a checkpoint.", metavar="PATH", rich_help_panel=OUTPUT_PANEL
         ),
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
             help="Processes that score children at the same time.", metavar="N", show_default="1", min=1
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Where language models live: cpu, cuda, mps.", metavar="DEVICE", show_default="cpu"
         ),
     ] = None,
     time_limit: Annotated[
@@ -193,6 +201,8 @@ def evolve(
         merganser evolve digits --from specialists --budget 10000
 
         merganser evolve data.npz -m a.safetensors -m b.safetensors --out merged/
+
+        merganser evolve questions.jsonl -m org/model-a -m org/model-b --device cuda
     """
     options: dict[str, dict[str, Any]] = {
         "search": {
@@ -210,36 +220,18 @@ def evolve(
     }
     with clear_errors():
         top = {"models": model or start, "seed": seed, "workers": workers, "time_limit": time_limit}
+        top["device"] = device
         settings = _settings(target, options, top, budget)
         with Watch(quiet=quiet) as watch:
             outcome = evolve_settings(settings, run=run, out=out, progress=watch)
         conclude(outcome, out=out, report=report, as_json=json)
 
 
-def conclude(outcome: Outcome, *, out: Path | None, report: bool, as_json: bool) -> None:
-    """Say what a run found and how to go on; exit with 130 if it was stopped."""
-    page = write_report(outcome.run) if report else None
-    words.print(_table(outcome))
-    words.print(_saved(outcome), soft_wrap=True)
-    for warning in outcome.warnings:
-        words.print(f"warning: {warning}", soft_wrap=True)
-    if page is not None:
-        words.print(f"report  {page}", soft_wrap=True)
-    if out is not None and outcome.finished:
-        words.print(f"winner  {out}", soft_wrap=True)
-    if not outcome.finished:
-        words.print(f"Stopped. To go on: merganser runs resume {outcome.run}", soft_wrap=True)
-    if as_json:
-        print_json({**outcome.to_json(), "report": None if page is None else str(page)})
-    if not outcome.finished:
-        raise typer.Exit(STOPPED)
-
-
 def _settings(
     target: str, options: dict[str, dict[str, Any]], top: dict[str, Any], budget: str | None
 ) -> EvolveSettings:
     """What the file says, or the task by itself, with the options that were given on top."""
-    from_file = target.endswith(_FILE_SUFFIXES)
+    from_file = _is_evolve_file(target)
     settings = _read(target) if from_file else EvolveSettings(task=target)
     data: dict[str, Any] = settings.to_json()
     for section, values in options.items():
@@ -248,6 +240,11 @@ def _settings(
     if budget is not None:
         data["budget"] = dataclasses.asdict(Budget.parse(budget))
     return parse_settings(data, target if from_file else "options")
+
+
+def _is_evolve_file(target: str) -> bool:
+    """Whether it is a file of this command's own, and not a task."""
+    return target.endswith(_FILE_SUFFIXES) and not target.startswith("lm-eval:") and not is_task_file(target)
 
 
 def _read(file: str) -> EvolveSettings:
@@ -263,28 +260,3 @@ def _read(file: str) -> EvolveSettings:
 def schema() -> None:
     """Print the JSON Schema of the evolve file, for editors."""
     print_json(settings_schema())
-
-
-def _table(outcome: Outcome) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("", "search", "validation", "test (95 %)"):
-        table.add_column(column, justify="left" if not column else "right")
-    for scores in (outcome.winner, outcome.untuned, *outcome.baselines, *outcome.parents):
-        if scores is not None:
-            style = "bold" if scores is outcome.winner else ""
-            cells = (percent(scores.search), percent(scores.validation), with_interval(scores.test))
-            table.add_row(scores.name, *cells, style=style)
-    return table
-
-
-def _saved(outcome: Outcome) -> str:
-    total = outcome.samples_saved + outcome.samples_measured
-    parts = [f"{outcome.evaluations:,} evaluations in {outcome.seconds:.1f} s"]
-    if total:
-        parts.append(f"{percent(outcome.samples_saved / total)} of sample evaluations saved")
-    parts.append(f"coverage {percent(outcome.coverage)}")
-    if outcome.gain is not None:
-        parts.append(f"gain over the best parent on test {with_interval(outcome.gain)}")
-    if outcome.failures:
-        parts.append(f"{outcome.failures:,} candidates failed")
-    return " · ".join(parts)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from merganser.cli._output import Json, clear_errors, print_json, say_far, tables
+from merganser.cli._output import Json, clear_errors, plain_table, print_json, say_far, tables
 from merganser.merging import FAR, RECIPE_NAME, Fate, default_workers, explain, plan_recipe, read_recipe
 from merganser.weights import Execution
 
@@ -46,9 +46,8 @@ def explain_merge(
 
 
 def _table(fates: Mapping[str, Fate]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("model", "survived", "dropped", "in conflict", "length / base", "parallel"):
-        table.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
+    figures = ("survived", "dropped", "in conflict", "length / base", "parallel")
+    table = plain_table("model", *figures, right=figures)
     for model, fate in fates.items():
         shares = (f"{share:.1%}" for share in (fate.l1.survived, fate.l1.dropped, fate.l1.conflict))
         size = "" if fate.size is None else f"{fate.size:.3g}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from merganser._errors import ConfigError, NonFiniteOutputError
+from merganser._text_file import read_text
 from merganser.cli._output import FAILED, Json, clear_errors, print_json, tables, words
 from merganser.models import GenerationRequest, Response, load
 
@@ -79,10 +80,7 @@ def _split(arguments: list[str], prompts: list[str], file: Path | None) -> tuple
     if prompts and file is not None:
         raise ConfigError("Expected one of --prompt and --file, found both. Leave one out.")
     if file is not None:
-        try:
-            prompts = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file} cannot be read as text: {error}.") from error
+        prompts = [line for line in read_text(file).splitlines() if line.strip()]
         if not prompts:
             raise ConfigError(f"Expected a prompt a line in {file}, found none.")
     if prompts:

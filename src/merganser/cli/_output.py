@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from merganser._errors import ConfigError, MerganserError
 
 FAILED, MISUSE, STOPPED = 1, 2, 130
 
-_PANEL = "What comes out"
+OUTPUT_PANEL = "What comes out"
+
+MODEL_FORMS = "path, hub id (`org/name@revision`), FILE.gguf, or `base+adapter`, which applies a LoRA"
+TASK_FORMS = (
+    "digits, FILE.npz, a folder of arrays, questions (FILE.jsonl, .json, .csv, .tsv), a task file (.yaml), "
+    "lm-eval:NAME, or module:function"
+)
+"""What a reference to a model or a task can be, for the help of options that take one."""
 
 Json = Annotated[
     bool,
     typer.Option(
-        "--json", help="End with one JSON object on the last line of the output.", rich_help_panel=_PANEL
+        "--json",
+        help="End with one JSON object on the last line of the output.",
+        rich_help_panel=OUTPUT_PANEL,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=_PANEL)]
-Report = Annotated[bool, typer.Option(help="Write RUN/report.html at the end.", rich_help_panel=_PANEL)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=OUTPUT_PANEL)]
+Report = Annotated[bool, typer.Option(help="Write RUN/report.html at the end.", rich_help_panel=OUTPUT_PANEL)]
 
 words = Console(stderr=True, highlight=False)
 """Everything meant for people goes to standard error."""
@@ -37,6 +47,19 @@ def print_json(value: Any) -> None:
     """One JSON object on one line of standard output."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
+
+
+def plain_table(*columns: str, right: Collection[str] = ()) -> Table:
+    """A table without lines.
+
+    Args:
+        columns: Their heads.
+        right: Those of numbers, which stand at the right.
+    """
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from merganser.cli._evolve import conclude
+from merganser.cli._outcome import conclude
 from merganser.cli._output import (
     Json,
     Quiet,

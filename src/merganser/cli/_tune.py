@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
-from merganser.cli._output import tables
+from merganser.cli._output import plain_table, tables
 
 if TYPE_CHECKING:
     from merganser.run import Tuned
@@ -72,7 +70,7 @@ def tuned(
         ValueError: If what is asked for cannot be tuned.
         MerganserError: As `merganser.run.tune`.
     """
-    from merganser.cli._evolve import conclude  # a merge without tuning does not wait for what runs need
+    from merganser.cli._outcome import conclude  # a merge without tuning does not wait for what runs need
     from merganser.cli._progress import Watch
     from merganser.run import tune
 
@@ -122,9 +120,7 @@ def wanted(text: str) -> tuple[dict[str, tuple[float, float] | None], tuple[str,
 
 def show(found: Tuned) -> None:
     """A table of tuned values beside the defaults."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("parameter", "default", "tuned"):
-        table.add_column(column, justify="left" if column == "parameter" else "right")
+    table = plain_table("parameter", "default", "tuned", right=("default", "tuned"))
     for name, value in found.values.items():
         table.add_row(name, _shown(found.defaults[name]), _shown(value))
     tables.print(table)

@@ -7,7 +7,7 @@
 | [`Classification`][], [`read_arrays`][], [`LabelledArrays`][], [`split_arrays`][] | classification of arrays |
 | [`Question`][], [`Prompt`][] | what a language model is asked, and how |
 | [`GenerativeTask`][], [`ChoiceTask`][], [`SetMetric`][], [`Graded`][] | their tasks |
-| [`open_task`][], [`TaskFile`][], [`make_task`][] | tasks by reference |
+| [`open_task`][], [`TaskFile`][], [`is_task_file`][], [`make_task`][] | tasks by reference |
 | [`read_questions`][], [`Columns`][], [`split_questions`][] | questions from files |
 | [`open_lm_eval`][], [`LmEvalSettings`][], [`LmEvalTask`][] | tasks of lm-evaluation-harness |
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
@@ -40,7 +40,7 @@ from merganser.evaluation._samples import Samples, content_hashes
 from merganser.evaluation._set_metric import SetMetric
 from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
 from merganser.evaluation._task import Splits, Task
-from merganser.evaluation._task_file import TaskFile
+from merganser.evaluation._task_file import TaskFile, is_task_file
 from merganser.evaluation.lm_eval import LmEvalSettings, LmEvalTask, open_lm_eval
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "content_hashes",
     "difference_interval",
     "evaluate",
+    "is_task_file",
     "join_splits",
     "make_task",
     "mean_interval",

@@ -16,20 +16,17 @@ A choice of log-probability $\ell_k$ is worth $v_k$:
 
 from __future__ import annotations
 
-import dataclasses
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from merganser.evaluation._graded import Graded, check_finite, check_usable, digest_of, samples_of
+from merganser.evaluation._graded import Graded, check_finite
 from merganser.evaluation._prompt import Prompt
 from merganser.evaluation._question import Question
-from merganser.evaluation._samples import Samples
+from merganser.evaluation._text_task import TextTask
 from merganser.models import Continuation, LogLikelihood, TextModel
 
 Normalisation = Literal["none", "tokens", "characters"]
@@ -37,7 +34,7 @@ _PROMPT = Prompt(answer=" {choice}")
 
 
 @dataclass(frozen=True)
-class ChoiceTask:
+class ChoiceTask(TextTask):
     """Questions with choices, of which a model finds one the most probable.
 
     Attributes:
@@ -52,15 +49,12 @@ class ChoiceTask:
         TaskError: If there are no questions, or one has no right choice.
     """
 
-    name: str
-    questions: tuple[Question, ...]
+    kind: ClassVar[str] = "choice 1"
+
+    _: KW_ONLY
     prompt: Prompt = _PROMPT
     normalise: Normalisation = "characters"
     measure: Literal["accuracy", "probability"] = "accuracy"
-    split: str = "all"
-
-    def __post_init__(self) -> None:
-        check_usable(self.name, self.questions, _complaint)
 
     @property
     def binary(self) -> bool:
@@ -68,26 +62,13 @@ class ChoiceTask:
         return self.measure == "accuracy"
 
     @property
-    def samples(self) -> Samples:
-        """Hashes of questions and choices."""
-        return self._samples
+    def settings(self) -> tuple[str, str]:
+        """How choices are compared."""
+        return self.normalise, self.measure
 
-    @cached_property
-    def _samples(self) -> Samples:
-        return samples_of(self.questions, self.prompt, self.split)
-
-    @property
-    def digest(self) -> str:
-        """Hash over questions, prompt and how choices are compared."""
-        return self._digest
-
-    @cached_property
-    def _digest(self) -> str:
-        return digest_of("choice 1", self.questions, self.prompt, self.normalise, self.measure)
-
-    def part(self, questions: Sequence[Question], split: str) -> ChoiceTask:
-        """The same task with other questions."""
-        return dataclasses.replace(self, questions=tuple(questions), split=split)
+    def complaint(self, question: Question) -> str | None:
+        """Why the question cannot be graded: it has no choices."""
+        return "has no choices" if len(question.choices) < 2 or question.right is None else None
 
     def requests(self, question: Question, model: TextModel) -> list[Continuation]:
         """Every choice as a continuation of the question."""
@@ -109,14 +90,6 @@ class ChoiceTask:
         values = [np.array([self._value(r, next(at)) for r in each]) for each in requests]
         return [self._graded(self.questions[i], value) for i, value in zip(ids, values, strict=True)]
 
-    def score(self, model: TextModel, ids: np.ndarray) -> Float[np.ndarray, " ids"]:
-        """Scores of a model on the samples at these positions.
-
-        Raises:
-            NonFiniteOutputError: If a log-probability is NaN or infinite.
-        """
-        return np.array([graded.score for graded in self.details(model, ids)], dtype=np.float64)
-
     def _value(self, request: Continuation, answer: LogLikelihood) -> float:
         if self.normalise == "none":
             return answer.total
@@ -137,7 +110,3 @@ class ChoiceTask:
             weights = np.exp(values - values.max())
             return Graded(float(weights[right] / weights.sum()), response, reason)
         return Graded(float(not reason), response, reason)
-
-
-def _complaint(question: Question) -> str | None:
-    return "has no choices" if len(question.choices) < 2 or question.right is None else None

@@ -13,10 +13,10 @@ import numpy as np
 
 from merganser._errors import CheckpointError, TaskError
 from merganser.evaluation._graded import Graded
-from merganser.evaluation._question_splits import TextTask
 from merganser.evaluation._results import Evaluation, Result
 from merganser.evaluation._samples import drawn
 from merganser.evaluation._task import Splits, Task
+from merganser.evaluation._text_task import TextTask
 
 SplitName = Literal["test", "validation", "search", "all"]
 Open = Callable[[str, Task], Any]

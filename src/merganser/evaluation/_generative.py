@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
 
-from merganser.evaluation._graded import Graded, check_usable, digest_of, samples_of
-from merganser.evaluation._prompt import DEFAULT_PROMPT, Prompt, Render
+from merganser.evaluation._graded import Graded
+from merganser.evaluation._prompt import Render
 from merganser.evaluation._question import Question
-from merganser.evaluation._samples import Samples
+from merganser.evaluation._text_task import TextTask
 from merganser.evaluation.scorers import Scorer, Verdict
 from merganser.models import GenerationRequest, Response, TextModel
 
 
 @dataclass(frozen=True)
-class GenerativeTask:
+class GenerativeTask(TextTask):
     """Questions that a model answers in writing.
 
     An answer that is empty or that the scorer cannot grade scores 0 and keeps its reason. A model that raises fails
@@ -39,20 +37,19 @@ class GenerativeTask:
         ValueError: If `max_tokens` is not positive.
     """
 
-    name: str
-    questions: tuple[Question, ...]
+    kind: ClassVar[str] = "generative 1"
+
     scorer: Scorer
-    prompt: Prompt = DEFAULT_PROMPT
+    _: KW_ONLY
     stop: tuple[str, ...] = ("Question:",)
     max_tokens: int = 256
-    split: str = "all"
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise ValueError(
                 f"An answer must have at least one token, but `max_tokens` is {self.max_tokens}."
             )
-        check_usable(self.name, self.questions, self.scorer.complaint)
+        super().__post_init__()
 
     @property
     def binary(self) -> bool:
@@ -60,27 +57,13 @@ class GenerativeTask:
         return self.scorer.binary
 
     @property
-    def samples(self) -> Samples:
-        """Hashes of the questions' contents."""
-        return self._samples
+    def settings(self) -> tuple[object, ...]:
+        """Scorer and limits."""
+        return self.scorer.identity, self.stop, self.max_tokens
 
-    @cached_property
-    def _samples(self) -> Samples:
-        return samples_of(self.questions, self.prompt, self.split)
-
-    @property
-    def digest(self) -> str:
-        """Hash over questions, prompt, scorer and limits."""
-        return self._digest
-
-    @cached_property
-    def _digest(self) -> str:
-        settings = (self.scorer.identity, self.stop, self.max_tokens)
-        return digest_of("generative 1", self.questions, self.prompt, *settings)
-
-    def part(self, questions: Sequence[Question], split: str) -> GenerativeTask:
-        """The same task with other questions."""
-        return dataclasses.replace(self, questions=tuple(questions), split=split)
+    def complaint(self, question: Question) -> str | None:
+        """Why the scorer cannot grade the question; None if it can."""
+        return self.scorer.complaint(question)
 
     def requests(self, ids: np.ndarray, render: Render | None = None) -> list[GenerationRequest]:
         """What a model is asked on the samples at these positions.
@@ -101,10 +84,6 @@ class GenerativeTask:
     def details(self, model: TextModel, ids: np.ndarray) -> list[Graded]:
         """Grades of a model on the samples at these positions, with its answers."""
         return self.grade(ids, model.generate(self.requests(ids, model.render)))
-
-    def score(self, model: TextModel, ids: np.ndarray) -> Float[np.ndarray, " ids"]:
-        """Scores of a model on the samples at these positions."""
-        return np.array([graded.score for graded in self.details(model, ids)], dtype=np.float64)
 
     def _graded(self, question: Question, response: Response) -> Graded:
         found = (

@@ -12,14 +12,14 @@ from merganser.evaluation._choice import ChoiceTask
 from merganser.evaluation._columns import Columns, read_questions
 from merganser.evaluation._duplicates import without_doubles
 from merganser.evaluation._generative import GenerativeTask
-from merganser.evaluation._graded import samples_of
 from merganser.evaluation._prompt import Prompt
 from merganser.evaluation._question import Question
-from merganser.evaluation._question_splits import TextTask, limited, split_questions
+from merganser.evaluation._question_splits import limited, split_questions
 from merganser.evaluation._set_metric import SetMetric, Unit
 from merganser.evaluation._splits import SplitRule
 from merganser.evaluation._task import Splits
 from merganser.evaluation._task_file import TaskFile
+from merganser.evaluation._text_task import TextTask, samples_of
 from merganser.evaluation.scorers import answer_number, gated, scorer_named
 
 _ASKED, _STOP = "Question: {question}\nAnswer:", ("Question:",)
@@ -146,16 +146,16 @@ def _task(
         raise ConfigError(f"`language:` is for written answers, but the scorer is `{scorer}`.")
     if kind == "choice":
         measure = cast('Literal["accuracy", "probability"]', _one_of(scorer, variant, _CHOICE_MEASURES))
-        return ChoiceTask(name, questions, prompt, file.normalise, measure)
+        return ChoiceTask(name, questions, prompt=prompt, normalise=file.normalise, measure=measure)
     if kind == "likelihood":
-        return SetMetric(name, questions, prompt, cast("Unit", _one_of(scorer, variant, _UNITS)))
+        return SetMetric(name, questions, prompt=prompt, per=cast("Unit", _one_of(scorer, variant, _UNITS)))
     graded = scorer_named(scorer, seconds=file.seconds)
     if file.language is not None:
         graded = gated(graded, file.language, file.detector)
     stop = file.stop
     if stop is None:
         stop = _STOP if file.template is None and not file.chat else ()
-    return GenerativeTask(name, questions, graded, prompt, stop, file.max_tokens)
+    return GenerativeTask(name, questions, graded, prompt=prompt, stop=stop, max_tokens=file.max_tokens)
 
 
 def _one_of(scorer: str, variant: str, known: Sequence[str]) -> str:

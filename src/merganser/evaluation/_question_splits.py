@@ -8,16 +8,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from merganser._errors import TaskError
-from merganser.evaluation._choice import ChoiceTask
 from merganser.evaluation._duplicates import near_doubles
-from merganser.evaluation._generative import GenerativeTask
 from merganser.evaluation._question import Question
 from merganser.evaluation._samples import drawn
-from merganser.evaluation._set_metric import SetMetric
 from merganser.evaluation._splits import SplitRule, divide
 from merganser.evaluation._task import Splits
-
-TextTask = GenerativeTask | ChoiceTask | SetMetric
+from merganser.evaluation._text_task import TextTask
 
 
 def split_questions(

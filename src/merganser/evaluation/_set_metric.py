@@ -14,20 +14,15 @@ The value of a set of texts is $e^{\sum \ell / \sum n}$, which is not the mean o
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, NamedTuple
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
-from merganser.evaluation._graded import Graded, check_finite, check_usable, digest_of, samples_of
-from merganser.evaluation._prompt import DEFAULT_PROMPT, Prompt
+from merganser.evaluation._graded import Graded, check_finite
 from merganser.evaluation._question import Question
-from merganser.evaluation._samples import Samples
+from merganser.evaluation._text_task import TextTask
 from merganser.models import Continuation, TextModel
 
 Unit = Literal["bytes", "characters", "tokens"]
@@ -39,7 +34,7 @@ class _Loss(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SetMetric:
+class SetMetric(TextTask):
     """Texts whose probability is the score.
 
     A question without an answer is scored as a text by itself; with an answer, the answer is scored after the question.
@@ -55,37 +50,24 @@ class SetMetric:
         TaskError: If there are no texts.
     """
 
-    name: str
-    questions: tuple[Question, ...]
-    prompt: Prompt = DEFAULT_PROMPT
+    kind: ClassVar[str] = "likelihood 1"
+
+    _: KW_ONLY
     per: Unit = "bytes"
-    split: str = "all"
-    binary: bool = False
-
-    def __post_init__(self) -> None:
-        check_usable(self.name, self.questions, lambda q: None if q.text else "is empty")
 
     @property
-    def samples(self) -> Samples:
-        """Hashes of the texts."""
-        return self._samples
-
-    @cached_property
-    def _samples(self) -> Samples:
-        return samples_of(self.questions, self.prompt, self.split)
+    def binary(self) -> bool:
+        """Whether every score is 0 or 1: probabilities are not."""
+        return False
 
     @property
-    def digest(self) -> str:
-        """Hash over texts, prompt and unit."""
-        return self._digest
+    def settings(self) -> tuple[Unit]:
+        """What the loss is divided by."""
+        return (self.per,)
 
-    @cached_property
-    def _digest(self) -> str:
-        return digest_of("likelihood 1", self.questions, self.prompt, self.per)
-
-    def part(self, questions: Sequence[Question], split: str) -> SetMetric:
-        """The same task with other texts."""
-        return dataclasses.replace(self, questions=tuple(questions), split=split)
+    def complaint(self, question: Question) -> str | None:
+        """Why the text cannot be scored: it is empty."""
+        return None if question.text else "is empty"
 
     def value(self, model: TextModel, ids: np.ndarray) -> float:
         """The one number of a set of samples, in [0, 1]; for `tokens` 1 / perplexity.
@@ -104,14 +86,6 @@ class SetMetric:
             NonFiniteOutputError: If a log-probability is NaN or infinite.
         """
         return [self._graded(loss) for loss in self._losses(model, ids)]
-
-    def score(self, model: TextModel, ids: np.ndarray) -> Float[np.ndarray, " ids"]:
-        """Score of each text by itself.
-
-        Raises:
-            NonFiniteOutputError: If a log-probability is NaN or infinite.
-        """
-        return np.array([graded.score for graded in self.details(model, ids)], dtype=np.float64)
 
     def _losses(self, model: TextModel, ids: np.ndarray) -> list[_Loss]:
         requests = [self._request(self.questions[i], model) for i in ids]

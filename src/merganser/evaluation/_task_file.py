@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from merganser._errors import ConfigError
 from merganser._settings_file import checked, read_yaml
 
 _STRICT = ConfigDict(extra="forbid")
@@ -128,6 +129,24 @@ def read_task_file(path: Path) -> TaskFile:
     test = None if file.test is None else str(path.parent / file.test)
     name = file.name or path.stem
     return dataclasses.replace(file, data=str(path.parent / file.data), test=test, shots=shots, name=name)
+
+
+def is_task_file(path: Path | str) -> bool:
+    """Whether a YAML file is a task file: it says which `data` are asked.
+
+    Raises:
+        ConfigError: If it cannot be read, is no YAML, or has `task` or `tasks` of an evolve file beside `data`.
+    """
+    data = read_yaml(path)
+    if not isinstance(data, dict) or "data" not in data:
+        return False
+    mixed = next((key for key in ("task", "tasks") if key in data), None)
+    if mixed is not None:
+        raise ConfigError(
+            f"{path} has `data:`, as a task file has, and `{mixed}:`, as an evolve file has. Keep what says how "
+            f"questions are asked in a task file of its own, and name that file under `{mixed}:`."
+        )
+    return True
 
 
 _SECTIONS: dict[str, type] = {"columns": ColumnNames, "shots": Shots}

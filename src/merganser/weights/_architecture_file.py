@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from merganser._errors import ConfigError
+from merganser._text_file import read_text
 from merganser.weights._checkpoint import Checkpoint
 from merganser.weights._order import flat_order
 
@@ -126,9 +127,7 @@ def read_architecture(path: str | Path) -> ArchitectureDescription:
     import yaml
 
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
+        data = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     return _parsed(data, str(path))

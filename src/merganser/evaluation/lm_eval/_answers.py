@@ -13,8 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from merganser._errors import TaskError
-from merganser.evaluation._classification import NonFiniteOutputError
+from merganser._errors import NonFiniteOutputError, TaskError
 from merganser.models import Continuation, GenerationRequest, LogLikelihood, TextModel
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from merganser._errors import ConfigError
+from merganser._text_file import read_text
 from merganser.interop.mergekit._yaml import Node, read_documents
 from merganser.merging import Blueprint, Case, Module, Setting, Settings, Slice, Source
 from merganser.merging.methods import Parameter
@@ -78,14 +78,7 @@ def read_mergekit(path: Path | str) -> tuple[MergekitConfig, ...]:
     Raises:
         ConfigError: If it cannot be read, or something in it is wrong, with the line.
     """
-    try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {line}: this is no text in UTF-8: {error.reason}.") from error
-    return parse_mergekit(text, str(path))
+    return parse_mergekit(read_text(path), str(path))
 
 
 def parse_mergekit(text: str, source: str = "the configuration") -> tuple[MergekitConfig, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from merganser._errors import ConfigError
+from merganser._text_file import read_text
 from merganser.interop.mergekit._yaml import Node, read_documents
 from merganser.interop.mergekit_evolve._config import (
     METHODS,
@@ -34,21 +35,14 @@ def read_mergekit_evolve(path: Path | str) -> MergekitEvolveConfig:
     Raises:
         ConfigError: If it cannot be read, or something in it is wrong, with the line.
     """
-    try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}, line {line}: this is no text in UTF-8: {error.reason}.") from error
-    return parse_mergekit_evolve(text, str(path))
+    return parse_mergekit_evolve(read_text(path), str(path))
 
 
 def is_mergekit_evolve(path: Path | str) -> bool:
     """Whether a YAML file is one for mergekit-evolve: it says by which `merge_method` genomes are merged."""
     try:
-        data = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        data = yaml.safe_load(read_text(path))
+    except (ConfigError, yaml.YAMLError):
         return False
     genome = data.get("genome") if isinstance(data, dict) else None
     return isinstance(genome, dict) and "merge_method" in genome
