@@ -42,7 +42,7 @@ from merganser.merging import (
     plan_blueprint,
     plan_combination,
 )
-from merganser.models import LanguageModel, LiveModel
+from merganser.models import LanguageModel, LiveModel, threads_for
 from merganser.run._living import is_spoken, living_model, open_network
 from merganser.run._parents import Parent, make_parents, open_parents
 from merganser.run._settings import EvolveSettings, TaskSettings
@@ -55,9 +55,6 @@ if TYPE_CHECKING:
 
 _SMALL = 1 << 20
 """Parameters up to which starting threads to merge costs more than they save."""
-
-_THREADED = 1 << 24
-"""Parameters from which on a model runs on several threads."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ class Plan:
     @property
     def threads(self) -> int:
         """Threads that each of its workers may use."""
-        return max(default_workers() // self.settings.workers, 1) if self.size >= _THREADED else 1
+        return max(threads_for(self.size) // self.settings.workers, 1)
 
     @property
     def size(self) -> int:
