@@ -15,7 +15,7 @@ import transformers
 
 from merganser import CheckpointError, load
 from merganser.merging import Engine, plan_merge
-from merganser.models import GenerationRequest, LanguageModel
+from merganser.models import Continuation, GenerationRequest, LanguageModel
 from merganser.models._build import build
 from merganser.models._places import move_memory
 from merganser.models._tokens import Answer
@@ -175,18 +175,23 @@ SPEAKING = (
 SAME = "Once upon a time there was a dog named Tim. "
 
 
-@pytest.mark.parametrize("beginning", ["", SAME], ids=["apart", "with a common beginning"])
-@pytest.mark.parametrize("name", SPEAKING)
-def test_answers_are_those_of_one_at_a_time_without_a_cache(name, beginning, tmp_path, stories):
+def speaking(name, folder, stories):
+    """Writes a random model of a family that has the small Llama's tokenizer."""
     torch.manual_seed(5)
     config = getattr(transformers, f"{name}Config")(**SMALL | FAMILIES[name] | {"vocab_size": 512})
     module = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
-    module.save_pretrained(tmp_path)
+    module.save_pretrained(folder)
     for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(stories / file, tmp_path)
+        shutil.copy(stories / file, folder)
+
+
+@pytest.mark.parametrize("beginning", ["", SAME], ids=["apart", "with a common beginning"])
+@pytest.mark.parametrize("name", SPEAKING)
+def test_answers_are_those_of_one_at_a_time_without_a_cache(name, beginning, tmp_path, stories):
+    speaking(name, tmp_path, stories)
     alive, reference = load(tmp_path), loaded(tmp_path)
     alive.tokens.ends = frozenset()
     prompts = [beginning + rest for rest in ("Lily", "The cat and the dog", "A big red ball")]
@@ -203,6 +208,31 @@ def test_answers_are_those_of_one_at_a_time_without_a_cache(name, beginning, tmp
         spoken.append(answer.text)
     found = alive.generate([GenerationRequest(prompt, max_tokens=8) for prompt in prompts])
     assert [response.text for response in found] == spoken
+
+
+CHOICES = (" cat", " a dog and the", " so big that it was sad.", " t", " dog")
+CONTEXTS = (
+    "The cat sat. It was happy to see the",
+    "One day Tim and Sue found",
+    "Lily saw a big red ball. She was sad, for it",
+)
+
+
+@pytest.mark.parametrize("beginning", ["", SAME], ids=["apart", "with a common beginning"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_likelihoods_of_many_contexts_at_a_time_are_those_of_one_row(name, beginning, tmp_path, stories):
+    speaking(name, tmp_path, stories)
+    alive, reference = load(tmp_path), loaded(tmp_path)
+    asked = [Continuation(beginning + context, text) for context in CONTEXTS for text in CHOICES]
+    asked.append(Continuation(CONTEXTS[0] + " a", " dog"))
+    found = alive.log_likelihoods(asked)
+    for request, answer in zip(asked, found, strict=True):
+        [(context, text)] = alive.tokens.split([(request.context, request.text)])
+        with torch.no_grad():
+            logits = reference(torch.tensor([context + text]), use_cache=False).logits[0]
+        expected = [logits.log_softmax(-1)[len(context) - 1 + k, token] for k, token in enumerate(text)]
+        assert answer.total == pytest.approx(sum(expected).item(), rel=1e-5, abs=1e-5)
+        assert answer.tokens == len(text)
 
 
 @pytest.mark.parametrize("name", ["Qwen3", "GPT2", "Mixtral"])

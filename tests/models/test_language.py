@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -21,10 +22,10 @@ from merganser.merging import (
     write_merge,
     write_recipe,
 )
-from merganser.models import Continuation, GenerationRequest, LanguageModel, TextModel
+from merganser.models import Continuation, GenerationRequest, LanguageModel, TextModel, _tokens
 from merganser.models._generation import generate
 from merganser.models._likelihood import log_likelihoods
-from merganser.models._tokens import Answer
+from merganser.models._tokens import Answer, Tokens
 from merganser.weights import Checkpoint, Execution, open_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -341,16 +342,62 @@ def test_log_likelihoods_do_not_depend_on_what_is_asked_beside(alive):
     assert alive.log_likelihoods([]) == []
 
 
-def test_a_context_that_several_texts_share_is_computed_once(alive):
-    widths = []
+@contextmanager
+def widths_of(alive):
+    """The shapes of what the module is given while the block runs."""
+    seen = []
     hook = alive.module.model.register_forward_pre_hook(
-        lambda _, args, kwargs: widths.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+        lambda _, args, kwargs: seen.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
-    alive.log_likelihoods([asked for asked in ASKED if asked.context == LONG])
+    yield seen
     hook.remove()
+
+
+def test_a_context_that_several_texts_share_is_computed_once(alive):
+    with widths_of(alive) as widths:
+        alive.log_likelihoods([asked for asked in ASKED if asked.context == LONG])
     assert widths[0] == (1, len(alive.tokens.prompt(LONG)))
     assert widths[1][0] == 3, "the same text twice is scored once"
     assert len(widths) == 2
+
+
+CONTEXTS = [f"{name} {LONG[17:]} {place}" for name in ("Lily", "One day Tim", "The big") for place in "ab"]
+
+
+def choices(*texts):
+    return [Continuation(context, text) for context in CONTEXTS for text in texts]
+
+
+def test_many_contexts_are_read_at_a_time_and_what_they_begin_with_once(alive):
+    longest = max(len(alive.tokens.prompt(context)) for context in CONTEXTS)
+    with widths_of(alive) as widths:
+        alive.log_likelihoods(choices(" cat and dog", " so big that", " sun and moon"))
+    assert [rows for rows, _ in widths] == [len(CONTEXTS), 3 * len(CONTEXTS)]
+    assert widths[0][1] == longest
+    with widths_of(alive) as widths:
+        alive.log_likelihoods(
+            [Continuation(LONG + c, t) for c in (" a", " the") for t in (" cat", " it was", " big")]
+        )
+    assert widths[0] == (1, len(alive.tokens.prompt(LONG)))
+    assert widths[1][0] == 2
+
+
+def test_texts_of_one_token_need_no_second_call(alive):
+    with widths_of(alive) as widths:
+        found = alive.log_likelihoods(choices(" a", " the", " it"))
+    assert {answer.tokens for answer in found} == {1}
+    assert len(widths) == 1
+
+
+def test_what_is_computed_at_a_time_is_bounded(alive):
+    asked = choices(" cat and dog", " sun", " so big that")
+    with widths_of(alive) as widths:
+        bounded = log_likelihoods(alive.module, alive.tokens, asked, batch_tokens=200)
+    most = max(len(alive.tokens.prompt(r.context + r.text)) for r in asked)
+    assert max(rows for rows, _ in widths) <= 200 // (most - 6)
+    assert len(widths) > 2
+    together = alive.log_likelihoods(asked)
+    assert [a.total for a in bounded] == pytest.approx([a.total for a in together], rel=1e-5)
 
 
 def test_a_text_longer_than_the_context_is_refused(alive):
@@ -359,6 +406,33 @@ def test_a_text_longer_than_the_context_is_refused(alive):
 
 
 # tokens, templates, activations
+
+
+def test_what_was_tokenised_is_remembered_up_to_a_limit(stories, monkeypatch):
+    asked = []
+
+    class Counting:
+        def __init__(self, tokenizer):
+            self._tokenizer = tokenizer
+
+        def __call__(self, texts, **options):
+            asked.extend([texts] if isinstance(texts, str) else texts)
+            return self._tokenizer(texts, **options)
+
+        def __getattr__(self, name):
+            return getattr(self._tokenizer, name)
+
+    tokenizer = Counting(AutoTokenizer.from_pretrained(stories))
+    pairs = [("The cat", " sat"), ("The cat", " ran"), ("", "Once")]
+    tokens = Tokens(tokenizer, 1, frozenset())
+    first = tokens.split(pairs)
+    assert sorted(asked) == ["Once", "The cat", "The cat ran", "The cat sat"]
+    assert tokens.split(pairs[::-1]) == first[::-1]
+    assert len(asked) == 4, "nothing is asked twice"
+    monkeypatch.setattr(_tokens, "_KEPT", 3)
+    full = Tokens(tokenizer, 1, frozenset())
+    assert full.prompts(["The cat", "The dog"]) == full.prompts(["The cat", "The dog"])
+    assert asked[4:] == ["The cat", "The dog", "The dog"]
 
 
 def test_a_model_without_tokenizer_says_so_when_text_is_needed(stories):

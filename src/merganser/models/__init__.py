@@ -10,6 +10,7 @@
 | [`read_texts`][], [`text_batches`][], [`perceptron_module`][] | what is measured, and on what |
 | [`TextModel`][] | continues texts and says how probable they are |
 | [`GenerationRequest`][], [`Response`][], [`Continuation`][], [`LogLikelihood`][] | what it is asked, and its answers |
+| [`threads_for`][] | how many threads pay for a model |
 | [`LanguageModel`][], [`load`][], [`open_child`][] | a language model of transformers, written in place |
 """
 
@@ -30,6 +31,7 @@ from merganser.models._requests import (
     TextModel,
 )
 from merganser.models._texts import read_texts, text_batches
+from merganser.models._threads import threads_for
 from merganser.models._torch import TorchModel
 from merganser.models._training import train_perceptron
 
@@ -54,5 +56,6 @@ __all__ = [
     "perceptron_tensors",
     "read_texts",
     "text_batches",
+    "threads_for",
     "train_perceptron",
 ]

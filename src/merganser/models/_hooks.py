@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Bool, Float
 
+from merganser.models._threads import fitting_threads
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -111,11 +113,12 @@ def watching(
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Run a module in evaluation mode, and leave every part of it as it was."""
+    """Run a module in evaluation mode, on threads that fit its size, and leave every part of it as it was."""
     was_training = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        yield
+        with fitting_threads(sum(parameter.numel() for parameter in module.parameters())):
+            yield
     finally:
         for part, mode in was_training:
             part.training = mode

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from merganser._errors import CheckpointError
 from merganser.merging import MergePlan, default_workers, merged_config
 from merganser.models._requests import Continuation, GenerationRequest, LogLikelihood, Response
+from merganser.models._threads import fitting_threads
 from merganser.models._tokens import Tokens, tokens_of
 from merganser.weights import Checkpoint, Execution
 
@@ -103,6 +104,11 @@ class LanguageModel:
         """Where it lives."""
         return next(iter(self.places.values())).device
 
+    @cached_property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(place.numel() for place in self.places.values())
+
     def name_on_disk(self, name: str) -> str:
         """What one of the module's parameters is called on disk.
 
@@ -145,7 +151,8 @@ class LanguageModel:
         """
         from merganser.models._generation import generate
 
-        return generate(self._ready(), self.tokens, requests, seconds=seconds)
+        with fitting_threads(self.size):
+            return generate(self._ready(), self.tokens, requests, seconds=seconds)
 
     def log_likelihoods(self, requests: Sequence[Continuation]) -> list[LogLikelihood]:
         """How probable texts are after their contexts, many at a time.
@@ -156,7 +163,8 @@ class LanguageModel:
         """
         from merganser.models._likelihood import log_likelihoods
 
-        return log_likelihoods(self._ready(), self.tokens, requests)
+        with fitting_threads(self.size):
+            return log_likelihoods(self._ready(), self.tokens, requests)
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> str:
         """Messages (`role`, `content`) as one prompt, by the model's chat template.

@@ -13,16 +13,22 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from merganser._errors import CheckpointError
 from merganser.merging import MergePlan, write_companions
 from merganser.weights import Checkpoint
 
+_Asked = TypeVar("_Asked", bound=Hashable)
+_Made = TypeVar("_Made")
+
 _BROKEN = "\ufffd"
 """What a tokenizer writes for bytes that are no whole character yet."""
+
+_KEPT = 1 << 20
+"""Tokens that are kept of texts seen before."""
 
 _LOOKBACK = 8
 """Tokens of a prompt that are read with the first of the answer."""
@@ -39,6 +45,8 @@ class Tokens:
 
     def __init__(self, tokenizer: Any, start: int | None, ends: frozenset[int]) -> None:
         self._tokenizer, self.start, self.ends = tokenizer, start, ends
+        self._prompts = _Kept(self._encoded, len)
+        self._splits = _Kept(self._divided, lambda pair: len(pair[0]) + len(pair[1]))
 
     @classmethod
     def read(cls, folder: Path, config: Mapping[str, Any]) -> Tokens:
@@ -71,31 +79,53 @@ class Tokens:
 
     def prompt(self, text: str) -> list[int]:
         """A text as the model is to see it."""
-        tokens: list[int] = self._tokenizer(text)["input_ids"]
+        return list(self.prompts([text])[0])
+
+    def prompts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Texts as the model is to see them."""
+        return self._prompts.of(texts)
+
+    def split(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Tokens of contexts, and of the text after each; a context of blanks is none.
+
+        Raises:
+            ValueError: If there is no context, and the model has no token that begins a text.
+        """
+        return self._splits.of(pairs)
+
+    def _encoded(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        encoded = self._tokenizer(list(texts))["input_ids"] if texts else []
+        return [self._mended(text, tuple(tokens)) for text, tokens in zip(texts, encoded, strict=True)]
+
+    def _mended(self, text: str, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """A text begins once, and does not end."""
         if len(tokens) > 1 and tokens[0] == tokens[1] == self._tokenizer.bos_token_id:
             tokens = tokens[1:]
         end = self._tokenizer.eos_token_id
         if tokens and tokens[-1] == end and not text.endswith(str(self._tokenizer.eos_token)):
             tokens = tokens[:-1]  # some tokenizers end every text
-        return tokens or ([] if self.start is None else [self.start])
+        return tokens or (() if self.start is None else (self.start,))
 
-    def split(self, context: str, text: str) -> tuple[list[int], list[int]]:
-        """Tokens of a context, and of the text after it; a context of blanks is none.
+    def _divided(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        bare = [context.rstrip() for context, _ in pairs]
+        wholes = [context + text for context, text in pairs]
+        texts = list(dict.fromkeys(filter(None, bare))) + [
+            w for w, context in zip(wholes, bare, strict=True) if context
+        ]
+        known = dict(zip(texts, self._encoded(texts), strict=True))
+        return [
+            (known[context], known[whole][len(known[context]) :]) if context else self._bare(whole)
+            for context, whole in zip(bare, wholes, strict=True)
+        ]
 
-        Raises:
-            ValueError: If there is no context, and the model has no token that begins a text.
-        """
-        bare = context.rstrip()
-        if not bare:
-            text = context + text
-            if self.start is None:
-                raise ValueError(
-                    "A text without a context needs a token that begins it, and the tokenizer has none."
-                )
-            tokens = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-            return ([], tokens) if tokens[:1] == [self.start] else ([self.start], tokens)
-        first = self.prompt(bare)
-        return first, self.prompt(context + text)[len(first) :]
+    def _bare(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """A text without a context."""
+        if self.start is None:
+            raise ValueError(
+                "A text without a context needs a token that begins it, and the tokenizer has none."
+            )
+        tokens = tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return ((), tokens) if tokens[:1] == (self.start,) else ((self.start,), tokens)
 
     def text(self, tokens: Sequence[int]) -> str:
         """Tokens as text, without the special ones."""
@@ -118,6 +148,30 @@ class Tokens:
             )
         except Exception as error:  # a template is a program
             raise ValueError(f"The model's chat template does not take these messages: {error}") from error
+
+
+class _Kept(Generic[_Asked, _Made]):
+    """What was made of texts, the first of them at least: a search asks the same of every child.
+
+    Args:
+        make: Makes it, of many at a time.
+        size: How many tokens it holds.
+    """
+
+    def __init__(self, make: Callable[[Sequence[_Asked]], list[_Made]], size: Callable[[_Made], int]) -> None:
+        self._make, self._size = make, size
+        self._known: dict[_Asked, _Made] = {}
+        self._room = _KEPT
+
+    def of(self, asked: Sequence[_Asked]) -> list[_Made]:
+        """What is made of these, each once."""
+        new = [each for each in dict.fromkeys(asked) if each not in self._known]
+        made = dict(zip(new, self._make(new) if new else [], strict=True))
+        for each, found in made.items():
+            if self._room > 0:
+                self._known[each] = found
+                self._room -= self._size(found) + 1
+        return [made[each] if each in made else self._known[each] for each in asked]
 
 
 class Answer:

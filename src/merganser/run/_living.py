@@ -22,7 +22,12 @@ def is_spoken(splits: Splits, module: nn.Module | None) -> bool:
 
 
 def living_model(
-    checkpoint: Checkpoint, splits: Splits, module: nn.Module | None, *, device: str = "cpu"
+    checkpoint: Checkpoint,
+    splits: Splits,
+    module: nn.Module | None,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
 ) -> LiveModel | LanguageModel:
     """The model that becomes child after child.
 
@@ -31,6 +36,7 @@ def living_model(
         splits: The data it will be scored on.
         module: The network, for models that are neither plain layers nor language models.
         device: Where a language model lives.
+        dtype: Its element type; by default that of the checkpoint.
 
     Raises:
         CheckpointError: If the task asks a language model, and the checkpoint is none.
@@ -44,7 +50,7 @@ def living_model(
             )
         return model
     if is_spoken(splits, module):
-        return LanguageModel.of(checkpoint, device=device)
+        return LanguageModel.of(checkpoint, dtype=dtype, device=device)
     first = getattr(splits.search, "parts", (splits.search,))[0]
     assert isinstance(first, Classification)
     perceptron = Perceptron.of(checkpoint, first.features)

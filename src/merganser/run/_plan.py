@@ -42,7 +42,7 @@ from merganser.merging import (
     plan_blueprint,
     plan_combination,
 )
-from merganser.models import LanguageModel, LiveModel
+from merganser.models import LanguageModel, LiveModel, threads_for
 from merganser.run._living import is_spoken, living_model, open_network
 from merganser.run._parents import Parent, make_parents, open_parents
 from merganser.run._settings import EvolveSettings, TaskSettings
@@ -55,9 +55,6 @@ if TYPE_CHECKING:
 
 _SMALL = 1 << 20
 """Parameters up to which starting threads to merge costs more than they save."""
-
-_THREADED = 1 << 24
-"""Parameters from which on a model runs on several threads."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ class Plan:
     @property
     def threads(self) -> int:
         """Threads that each of its workers may use."""
-        return max(default_workers() // self.settings.workers, 1) if self.size >= _THREADED else 1
+        return max(threads_for(self.size) // self.settings.workers, 1)
 
     @property
     def size(self) -> int:
@@ -125,12 +122,25 @@ class Plan:
             notes.append(
                 f"{self.splits.dropped:,} training samples are left out: the test set holds them too."
             )
+        if self._is_slow:
+            notes.append(
+                "These models are in half precision, which a processor without instructions for it computes several "
+                "times more slowly than single precision: `dtype: float32` in the evolve file scores children in that."
+            )
         if isinstance(self.search, CmaEs) and self.search.diagonal:
             notes.append(
                 f"CMA-ES keeps a diagonal covariance over {self.search.dimensions:,} dimensions; by itself it keeps "
                 f"a full one up to {FULL_COVARIANCE_LIMIT:,}."
             )
         return tuple(notes)
+
+    @property
+    def _is_slow(self) -> bool:
+        """Whether a processor is to compute in half precision because nobody said otherwise."""
+        first = self.parents[0].checkpoint
+        halves = sum(spec.numel for spec in map(first.spec, first) if spec.dtype in ("BF16", "F16"))
+        is_default = self.settings.device == "cpu" and self.settings.dtype is None
+        return self.is_spoken and is_default and 2 * halves > self.size
 
     def checkpoint(self, genome: Any) -> Checkpoint:
         """A genome as named tensors; the element types are the first parent's, of a merge by rule its donor's."""
@@ -208,7 +218,9 @@ def make_plan(
     if base is None and settings.genome.base is not None:
         [base] = open_parents([settings.genome.base])
     spoken = is_spoken(splits, module)
-    living = partial(living_model, models[0], splits, module, device=settings.device)
+    living = partial(
+        living_model, models[0], splits, module, device=settings.device, dtype=settings.dtype
+    )
     space = make_space(settings, models, None if base is None else base.checkpoint, large=spoken)
     search = make_search(settings, space, splits.search, weights, models[0])
     watched = tuple(

@@ -208,6 +208,7 @@ class EvolveSettings:
             to k - workers, so the number is part of what decides the result; the order of arrival is not.
         time_limit: Seconds that scoring a child on a block of samples may take; a child that takes longer has failed.
         device: Where language models live: cpu, cuda, mps.
+        dtype: Element type in which they are scored; by default their own. The winner is written in theirs either way.
     """
 
     version: Literal[1] = 1
@@ -224,6 +225,7 @@ class EvolveSettings:
     workers: Annotated[int, Field(ge=1)] = 1
     time_limit: Annotated[float, Field(gt=0)] | None = None
     device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
 
     @property
     def uses_workers(self) -> bool:
