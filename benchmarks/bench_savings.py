@@ -110,7 +110,9 @@ def exchanged(words: list[str], rng: random.Random) -> Iterator[str]:
         yield " ".join([*words[:i], words[i + 1], words[i], *words[i + 2 :]])
 
 
-def settings(here: Path, seeds: list[Path], evaluations: int, *, early_rejection: bool = True) -> EvolveSettings:
+def settings(
+    here: Path, seeds: list[Path], evaluations: int, *, early_rejection: bool = True
+) -> EvolveSettings:
     """A run of M2N2 on the questions, whose scores are 0 or 1."""
     from merganser.run import parse_settings
 

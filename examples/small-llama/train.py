@@ -3,9 +3,9 @@
     python examples/small-llama/train.py --data DATA --out OUT
 
 `DATA` holds `gsm8k/train.jsonl`, `webshop/human_goals.json` and `tinyshakespeare/` as they are published. `OUT` gets
-Hugging Face folders (`base`, and for each seed `maths-SEED` and `shop-SEED`) and multiple-choice questions for search
-and test (`maths.jsonl`, `maths-test.jsonl` and so on): which of eight words of a text comes next in it? Texts of
-questions are in nobody's training data, and no text is in both files. What is there already is not made again.
+Hugging Face folders (`base`, and for each seed `maths-SEED` and `shop-SEED`) and held-out texts for search and test
+(`maths.jsonl`, `maths-test.jsonl` and so on), of which a model is asked how probable they are. They are in nobody's
+training data. What is there already is not made again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import re
 import time
 from pathlib import Path
 
@@ -22,11 +21,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 CONTEXT = 128
-CHOICES = 8
 TEXTS = 240
 """Held-out texts of each skill: the first half for search, the others for test."""
-SEARCH_CUTS, TEST_CUTS = 2, 3
-"""Questions that are asked about each text."""
+LONGEST = 200
+"""Characters that are asked for of each."""
 END = "<|end|>"
 SKILLS = ("maths", "shop", "drama")
 """What the base learns a little of; the last one has no specialist, and is watched."""
@@ -51,8 +49,8 @@ def main() -> None:
     asked = {skill: each[:TEXTS] for skill, each in pairs.items()}
     seen = {skill: each[TEXTS:] for skill, each in pairs.items()}
     for skill, texts in asked.items():
-        write_questions(given.out / f"{skill}.jsonl", texts[: TEXTS // 2], SEARCH_CUTS)
-        write_questions(given.out / f"{skill}-test.jsonl", texts[TEXTS // 2 :], TEST_CUTS)
+        write_questions(given.out / f"{skill}.jsonl", texts[: TEXTS // 2])
+        write_questions(given.out / f"{skill}-test.jsonl", texts[TEXTS // 2 :])
     tokenizer = make_tokenizer(given.out, seen)
     everything = [pair for skill in SKILLS for pair in seen[skill][: len(seen["drama"])]]
     base = given.out / "base"
@@ -78,7 +76,7 @@ def maths(data: Path) -> list[Pair]:
 def shop(data: Path) -> list[Pair]:
     """What people look for in a web shop."""
     goals = json.loads((data / "webshop" / "human_goals.json").read_text())
-    parts = [goal.split(" ", 2) for goal in goals if len(goal.split(" ")) > CHOICES + 2]
+    parts = [goal.split(" ", 2) for goal in goals if len(goal.split(" ")) > 8]
     return shuffled([(f"{first} {second}", f" {rest}") for first, second, rest in parts])
 
 
@@ -97,23 +95,11 @@ def shuffled(pairs: list[Pair]) -> list[Pair]:
     return pairs
 
 
-def write_questions(path: Path, pairs: list[Pair], cuts: int) -> None:
-    """Which of eight words, all of the same text, comes next?"""
-    if path.exists():
-        return
-    lines = []
-    for i, (context, text) in enumerate(pairs):
-        draw = random.Random(i)  # noqa: S311
-        words = re.findall(r"\s+\S+", text)
-        kinds = set(words)
-        places = [at for at in range(1, len(words)) if len(kinds - {words[at]}) >= CHOICES - 1]
-        for at in draw.sample(places, min(cuts, len(places))):
-            choices = [words[at], *draw.sample(sorted(kinds - {words[at]}), CHOICES - 1)]
-            draw.shuffle(choices)
-            question = context + "".join(words[:at])
-            answer = choices.index(words[at])
-            lines.append(json.dumps({"question": question, "choices": choices, "answer": answer}))
-    path.write_text("\n".join(lines) + "\n")
+def write_questions(path: Path, pairs: list[Pair]) -> None:
+    """Beginnings of texts, and what follows."""
+    if not path.exists():
+        lines = [json.dumps({"question": context, "answer": text[:LONGEST]}) for context, text in pairs]
+        path.write_text("\n".join(lines) + "\n")
 
 
 def make_tokenizer(out: Path, seen: dict[str, list[Pair]]) -> PreTrainedTokenizerFast:

@@ -299,3 +299,13 @@ def test_several_tasks_keep_their_notes(folder):
     both = join_splits([open_task(folder / "sums.jsonl"), open_task(folder / "doubled.jsonl")])
     assert len(both.search.samples) == 64 + 13
     assert [n for n in both.notes if "20 questions stand there more than once" in n]
+
+
+def test_texts_with_one_beginning_are_different_samples(tmp_path):
+    rows = [{"question": "I need", "answer": f" {n} shelves"} for n in range(20)]
+    (tmp_path / "goals.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    (tmp_path / "goals.yaml").write_text("data: goals.jsonl\nscorer: likelihood\n")
+    splits = open_task(tmp_path / "goals.yaml", None)
+    assert len(splits.search.samples) == 20
+    (tmp_path / "asked.yaml").write_text("data: goals.jsonl\nscorer: exact\n")
+    assert len(open_task(tmp_path / "asked.yaml", None).search.samples) == 1

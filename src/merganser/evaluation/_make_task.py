@@ -90,6 +90,7 @@ def _prompt(file: TaskFile, scorer: str) -> Prompt:
         file.system,
         file.chat,
         separator=file.separator,
+        is_text=kind == "likelihood",
     )
 
 

@@ -28,6 +28,7 @@ class Prompt:
         chat: Use the model's chat template: system, then question and answer of each example, then the question.
         examples: Questions with answers that are shown before.
         separator: What stands between examples, outside chat.
+        is_text: Question and answer are one text, so that samples with one beginning are not the same sample.
 
     Examples:
         >>> print(Prompt("Q: {question}\nA:").text(Question("1 + 1?")))
@@ -41,6 +42,7 @@ class Prompt:
     chat: bool = False
     examples: tuple[Question, ...] = ()
     separator: str = "\n\n"
+    is_text: bool = False
 
     def text(self, question: Question, render: Render | None = None) -> str:
         """What the model reads.
@@ -84,11 +86,12 @@ class Prompt:
         return tuple(sorted(names_in(self.template) - _OWN_FIELDS))
 
     def content(self, question: Question) -> tuple[object, ...]:
-        """What makes a sample the same sample: its question, choices and further columns, not its answer."""
+        """What makes a sample the same sample: its question, choices and further columns, not an answer to it."""
         return (
             question.text,
             question.choices,
             [question.fields.get(n, "") for n in self.extra_fields],
+            *(question.answers if self.is_text else ()),
         )
 
     def facts(self) -> list[object]:

@@ -218,9 +218,7 @@ def make_plan(
     if base is None and settings.genome.base is not None:
         [base] = open_parents([settings.genome.base])
     spoken = is_spoken(splits, module)
-    living = partial(
-        living_model, models[0], splits, module, device=settings.device, dtype=settings.dtype
-    )
+    living = partial(living_model, models[0], splits, module, device=settings.device, dtype=settings.dtype)
     space = make_space(settings, models, None if base is None else base.checkpoint, large=spoken)
     search = make_search(settings, space, splits.search, weights, models[0])
     watched = tuple(
