@@ -29,8 +29,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 PROMPTS = {"maths": "Problem: {question}\nAnswer:", "code": "# {question}\n#"}
 """As the task files put them."""
-SEARCH, TEST = 80, 160
-"""Questions of each skill; the others are for training."""
+SEARCH, TEST, HELD_OUT = 40, 100, 240
+"""Questions of each skill; those after the held-out ones are for training."""
 
 Question = dict[str, Any]
 
@@ -50,7 +50,7 @@ def main() -> None:
         random.Random(0).shuffle(questions)  # noqa: S311
         write(given.out / f"{skill}.jsonl", questions[:SEARCH])
         write(given.out / f"{skill}-test.jsonl", questions[SEARCH : SEARCH + TEST])
-        seen = questions[SEARCH + TEST :]
+        seen = questions[HELD_OUT:]
         train(given.out / skill, given.model, seen, PROMPTS[skill], steps=given.steps)
 
 
