@@ -8,9 +8,9 @@ sample once, and their sizes differ by one at most. The next cycle divides the s
 | 1 | samples in order of their strata; within each in a random order, keyed by (seed, cycle) |
 | 2 | subset $m$ of the cycle takes the places $m, m + M, m + 2M, \dots$ |
 
-So subset and stratum share $\lfloor n/M \rfloor$ or $\lceil n/M \rceil$ samples, for a stratum of $n$, and for a task of
-a mixture too, because its strata are neighbours. This is systematic sampling of an ordered frame. The random order
-follows from the samples' contents and not from their places in a file.
+So a subset has $\lfloor n/M \rfloor$ or $\lceil n/M \rceil$ samples of a stratum of $n$; and of a task of a mixture,
+because the strata of a task are neighbours. This is systematic sampling of an ordered frame. The random order follows
+from the samples' contents and not from their places in a file.
 
 References:
     Cochran, *Sampling Techniques*, 1977, chapter 8 (systematic sampling).
