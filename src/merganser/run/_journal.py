@@ -293,6 +293,10 @@ class Journal:
         """Number of candidates in the log."""
         return self._db.execute("SELECT COUNT(*) FROM children").fetchone()[0]
 
+    def measured(self) -> int:
+        """Sample evaluations of the candidates in the log."""
+        return self._db.execute("SELECT COALESCE(SUM(measured), 0) FROM children").fetchone()[0]
+
     def progress(self) -> list[Progress]:
         """The progress curve."""
         return [Progress(*row) for row in self._db.execute("SELECT * FROM progress ORDER BY evaluations")]
