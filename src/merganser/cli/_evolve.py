@@ -14,6 +14,7 @@ from merganser.cli._output import (
     Json,
     Quiet,
     Report,
+    by_cause,
     clear_errors,
     percent,
     print_json,
@@ -77,6 +78,15 @@ def evolve(
             help="With validation, or as in the paper without.",
             metavar="default|paper",
             show_default="default",
+        ),
+    ] = None,
+    subset: Annotated[
+        int | None,
+        typer.Option(
+            help="Score children on so many search samples at a time, others after a while.",
+            metavar="N",
+            show_default="all",
+            min=1,
         ),
     ] = None,
     seed: Annotated[
@@ -207,6 +217,7 @@ def evolve(
         },
         "genome": {"mutation": mutation, "angles": angles},
         "splits": {"preset": splits},
+        "subset": {"samples": subset},
     }
     with clear_errors():
         top = {"models": model or start, "seed": seed, "workers": workers, "time_limit": time_limit}
@@ -220,6 +231,8 @@ def conclude(outcome: Outcome, *, out: Path | None, report: bool, as_json: bool)
     """Say what a run found and how to go on; exit with 130 if it was stopped."""
     page = write_report(outcome.run) if report else None
     words.print(_table(outcome))
+    if outcome.estimate is not None:
+        words.print(f"search scores and coverage: {outcome.estimate} or more", soft_wrap=True)
     words.print(_saved(outcome), soft_wrap=True)
     for warning in outcome.warnings:
         words.print(f"warning: {warning}", soft_wrap=True)
@@ -243,7 +256,9 @@ def _settings(
     settings = _read(target) if from_file else EvolveSettings(task=target)
     data: dict[str, Any] = settings.to_json()
     for section, values in options.items():
-        data[section].update({k: v for k, v in values.items() if v is not None})
+        given = {k: v for k, v in values.items() if v is not None}
+        if given:
+            data[section] = {**(data[section] or {}), **given}
     data.update({k: v for k, v in top.items() if v is not None})
     if budget is not None:
         data["budget"] = dataclasses.asdict(Budget.parse(budget))
@@ -281,7 +296,8 @@ def _saved(outcome: Outcome) -> str:
     total = outcome.samples_saved + outcome.samples_measured
     parts = [f"{outcome.evaluations:,} evaluations in {outcome.seconds:.1f} s"]
     if total:
-        parts.append(f"{percent(outcome.samples_saved / total)} of sample evaluations saved")
+        saved = f"{percent(outcome.samples_saved / total)} of sample evaluations saved"
+        parts.append(saved + by_cause(outcome.savings, total))
     parts.append(f"coverage {percent(outcome.coverage)}")
     if outcome.gain is not None:
         parts.append(f"gain over the best parent on test {with_interval(outcome.gain)}")
