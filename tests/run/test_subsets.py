@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from merganser import ConfigError
-from merganser.evaluation import Classification, Samples, Splits
+from merganser.evaluation import Classification, Splits
 from merganser.run import (
     Evolution,
     RunDirectory,
@@ -255,41 +255,43 @@ def test_scores_of_a_run_in_progress_are_called_estimates(tmp_path, begun):
 
 
 class Moody(Classification):
-    """Fails at chosen calls."""
+    """Fails while it is told to."""
 
-    trouble = frozenset()
-    calls = 0
+    is_broken = False
 
     def score(self, model, ids):
-        type(self).calls += 1
-        if type(self).calls in self.trouble:
+        if self.is_broken:
             raise MemoryError("no more")
         return super().score(model, ids)
 
 
-def test_members_that_fail_on_new_samples_cost_neither_the_run_nor_what_was_known(
-    tmp_path, begun, monkeypatch
-):
-    def moody(split, first):
-        rng = np.random.default_rng(first)
+def test_members_that_fail_at_a_turn_score_nothing_there_and_the_run_goes_on_and_replays(begun, monkeypatch):
+    def moody(split, seed):
+        rng = np.random.default_rng(seed)
         made = Classification.of(
             "moody", rng.standard_normal((SAMPLES, 6)), rng.integers(0, 4, SAMPLES), split
         )
-        return Moody(made.name, made.inputs, Samples(made.samples.hashes, made.samples.labels, split))
+        return Moody(made.name, made.inputs, made.samples)
 
-    monkeypatch.setattr(
-        Moody, "trouble", frozenset(range(28, 32))
-    )  # the calls of the first turn, and after it
     splits = Splits(moody("search", 1), None, moody("test", 2))
     evolution = begun(plan=make_plan(settings(models="scratch", splits={"preset": "paper"}), splits=splits))
-    while evolution.evaluations < 80:
+    while evolution.evaluations < evolution.plan.subsets.seeds + 25:
         evolution.step()
+    before = {m.index for m in evolution.search.members}
+    monkeypatch.setattr(Moody, "is_broken", True)
+    evolution.step()
+    monkeypatch.setattr(Moody, "is_broken", False)
+    assert before & {m.index for m in evolution.search.members}
+    assert all(not m.scores.any() for m in evolution.search.members)
+    while evolution.evaluations < 130:
+        evolution.step()
+    assert any(m.scores.any() for m in evolution.search.members)
     evolution.save()
-    assert Moody.calls > 32
     again = Evolution(evolution.plan, evolution.journal)
     assert [m.index for m in again.search.members] == [m.index for m in evolution.search.members]
     for ours, theirs in zip(again.search.members, evolution.search.members, strict=True):
         assert (ours.scores == theirs.scores).all()
+    assert (again.measured, again.savings) == (evolution.measured, evolution.savings)
 
 
 @pytest.mark.parametrize(
