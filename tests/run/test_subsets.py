@@ -233,6 +233,9 @@ def test_what_was_not_measured_is_told_apart_by_cause(tmp_path):
     outcome = evolve_settings(settings(), run=tmp_path / "run")
     savings = outcome.savings
     assert outcome.samples_saved == savings.total == 150 * SAMPLES - outcome.samples_measured
+    summary = summarise(tmp_path / "run")
+    assert (summary.measured, summary.naive) == (outcome.samples_measured, 150 * SAMPLES)
+    assert summary.savings == savings
     assert savings.subsets > savings.rescored > 0
     assert savings.failures == 0
     plain = evolve_settings(settings(subset=None, budget={"evaluations": 600}), run=tmp_path / "plain")

@@ -154,7 +154,6 @@ def _table(summaries: list[RunSummary]) -> Table:
 
 def _facts(summary: RunSummary) -> Table:
     rests = "" if summary.estimate is None else f" ({summary.estimate})"
-    full = summary.measured + summary.savings.total
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
@@ -167,7 +166,7 @@ def _facts(summary: RunSummary) -> Table:
         "seed": str(summary.seed),
         "created": summary.created,
         "evaluations": f"{summary.evaluations:,} in {summary.seconds:.1f} s",
-        "sample evaluations": f"{summary.measured:,} of {full:,}{by_cause(summary.savings, full)}",
+        "sample evaluations": f"{summary.measured:,} of {summary.naive:,}{by_cause(summary.savings, summary.naive)}",
         "best search score": percent(summary.best) + rests,
         "validation": percent(summary.validation),
         "test (95 %)": with_interval(summary.test),

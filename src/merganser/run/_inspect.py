@@ -36,6 +36,7 @@ class RunSummary:
         seconds: Time spent.
         estimate: What the best search score rests on, of a run that scores children on subsets and is unfinished.
         measured: Sample evaluations made.
+        naive: Sample evaluations of a loop that scores every candidate on every search sample.
         savings: Sample evaluations that were not made, by cause.
     """
 
@@ -54,6 +55,7 @@ class RunSummary:
     seconds: float = 0.0
     estimate: Estimate | None = None
     measured: int = 0
+    naive: int = 0
     savings: Savings = NOTHING_SAVED
 
     def to_json(self) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def summarise(run: str | Path) -> RunSummary:
     directory = RunDirectory(Path(run))
     with directory.journal() as journal:
         meta, outcome, points = journal.meta(), journal.outcome(), journal.progress()
-        count, measured = journal.count(), journal.measured()
+        count, measured, samples = journal.count(), journal.measured(), journal.tasks()[0].samples
     estimate, savings = meta.get("estimate"), Savings(**meta.get("savings", {}))
     settings = directory.settings()
     models = settings.models if isinstance(settings.models, str) else ", ".join(settings.models)
@@ -109,6 +111,7 @@ def summarise(run: str | Path) -> RunSummary:
         "coverage": None if last is None else last.coverage,
         "validation": None if last is None else last.validation,
         "measured": measured + savings.rescored,
+        "naive": count * samples,
         "savings": savings,
     }
     if outcome is None:
