@@ -6,13 +6,15 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from merganser._errors import ConfigError, MerganserError
-from merganser.run import Savings
+
+if TYPE_CHECKING:
+    from merganser.run import Savings
 
 FAILED, MISUSE, STOPPED = 1, 2, 130
 
@@ -78,6 +80,7 @@ def by_cause(savings: Savings, total: int) -> str:
     """What saved which share of the sample evaluations of a naive loop, in brackets.
 
     Examples:
+        >>> from merganser.run import Savings
         >>> by_cause(Savings(rejection=30, subsets=50, rescored=10), 200)
         ' (subsets 20.0 %, early rejection 15.0 %)'
         >>> by_cause(Savings(), 200)
