@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 import merganser
 from merganser.models import perceptron_size, perceptron_tensors
+from merganser.run import RunDirectory
 from merganser.weights import Checkpoint
 
 COMMAND = str(Path(sys.executable).with_name("merganser"))
@@ -119,6 +121,34 @@ def test_a_file_is_read_and_options_override_it(tmp_path, small_npz):
     assert outcome["evaluations"] == 90
     shown = last_json(run("runs", "show", tmp_path / "r", "--json"))
     assert (shown["method"], shown["seed"], shown["models"]) == ("ga", 4, "specialists")
+
+
+def test_scores_of_a_run_on_subsets_are_called_estimates_until_its_end(tmp_path, small_npz):
+    options = ("--from", "specialists", "--subset", 40, "--run", tmp_path / "run", "--json")
+    finished = last_json(run("evolve", small_npz, *options, "--budget", 150, "--no-report"))
+    assert finished["estimate"] is None
+    assert finished["savings"]["subsets"] > finished["savings"]["rescored"] > 0
+    assert finished["samples_measured"] + finished["samples_saved"] == 150 * samples_of(tmp_path / "run")
+    assert "≈" not in run("runs", "list", tmp_path).stdout
+    assert "estimate" not in run("runs", "show", tmp_path / "run").stdout
+    unfinish(tmp_path / "run")
+    shown = run("runs", "show", tmp_path / "run").stdout
+    assert f"(estimate on 40 of {samples_of(tmp_path / 'run')} samples)" in shown
+    assert "(subsets " in shown
+    assert "≈ " in run("runs", "list", tmp_path).stdout
+
+
+def samples_of(path):
+    with RunDirectory(path).journal() as journal:
+        return journal.tasks()[0].samples
+
+
+def unfinish(path):
+    """The run as if it had been stopped with a best member known on 40 samples."""
+    with sqlite3.connect(path / "run.db") as db:
+        db.execute("DELETE FROM results")
+        db.execute("UPDATE meta SET value = ? WHERE key = 'estimate'", [f"[40, {samples_of(path)}]"])
+    db.close()
 
 
 @pytest.mark.parametrize(

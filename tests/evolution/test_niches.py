@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merganser.evolution import Niches, attraction, coverage, entropy, niche_fitness
+from merganser.evolution import Niches, attraction, coverage, entropy, niche_fitness, weighted_means
 from merganser.evolution._niches import capacities, prices
 
 seeds, models, samples = st.integers(0, 10**6), st.integers(1, 7), st.integers(1, 12)
@@ -128,3 +128,22 @@ def test_entropy_is_nought_in_agreement_and_one_at_half_and_half():
     assert entropy(np.repeat([[1.0], [0.0]], 2, axis=0)) == 1
     quarter = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))
     assert entropy(np.array([[1.0, 1], [0, 1], [0, 1], [0, 1]])) == pytest.approx(quarter / 2)
+
+
+def test_coverage_and_entropy_are_of_what_was_measured():
+    scores = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    measured = np.array([[True, True, False, False], [True, False, True, False]])
+    assert coverage(scores, measured) == pytest.approx(2 / 3)
+    assert entropy(scores, measured) == pytest.approx(1 / 3)
+    everything = np.ones_like(measured)
+    assert coverage(scores, everything) == coverage(scores)
+    assert entropy(scores, everything) == entropy(scores)
+
+
+def test_means_are_over_what_was_measured():
+    scores, weights = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.0]]), np.array([1.0, 3.0, 2.0])
+    measured = np.array([[True, False, True], [False, False, False]])
+    assert weighted_means(scores * measured, weights, measured).tolist() == pytest.approx([2 / 3, 0.0])
+    assert weighted_means(scores, weights, np.ones((2, 3), bool)) == pytest.approx(
+        weighted_means(scores, weights)
+    )

@@ -21,6 +21,7 @@ from merganser.evolution import (
     RandomSearch,
     RecipeSpace,
     Row,
+    SubsetSearch,
     Variation,
     _random,
     keyed_generator,
@@ -338,6 +339,48 @@ def test_only_finite_searches_are_ever_exhausted():
         if state.exhausted:
             assert len(history) == GRID
             assert state.ask(5)[1] == []
+
+
+MOVABLE = [name for name in SEARCHES if not name.startswith("elites")]
+
+
+def test_all_searches_but_map_elites_can_go_on_with_other_samples():
+    assert [name for name, begin in SEARCHES.items() if isinstance(begin(), SubsetSearch)] == MOVABLE
+
+
+@pytest.mark.parametrize("name", MOVABLE)
+def test_moved_to_the_same_samples_a_search_is_as_it_was(name):
+    state, _ = run(SEARCHES[name]())
+    moved = state.on(WEIGHTS, {m.index: m.scores for m in state.members})
+    assert [(m.index, m.scores.tolist()) for m in moved.members] == [
+        (m.index, m.scores.tolist()) for m in state.members
+    ]
+    if name in VALUES:  # the engine of CMA-ES goes on when it is asked
+        assert [p.digest for p in moved.ask(1)[1]] == [p.digest for p in state.ask(1)[1]]
+
+
+@pytest.mark.parametrize("name", MOVABLE)
+def test_moved_to_other_samples_a_search_goes_on_with_these_only(name):
+    some = np.arange(SAMPLES) % 3 == 0
+    state, _ = run(SEARCHES[name]())
+    moved = state.on(WEIGHTS[some], {m.index: m.scores[some] for m in state.rivals})
+    rivals = {m.index for m in moved.rivals}
+    assert rivals == {m.index for m in state.rivals}
+    assert all(len(m.scores) == some.sum() for m in moved.rivals)
+    for _ in range(9):
+        moved, proposals = moved.ask(1)
+        rows = [Row(Toy().row(moved, p.genome).scores[some]) for p in proposals]
+        assert all(
+            screening is None or screening.next_samples().max() < some.sum()
+            for screening in (moved.screen(p) for p in proposals)
+        )
+        moved = moved.tell(proposals, rows)
+    everything = {m.index: np.full(SAMPLES, m.index % 7 / 7) for m in moved.members}
+    whole = moved.on(WEIGHTS, everything)
+    assert {m.index for m in whole.members} == everything.keys()
+    if not whole.rivals:
+        means = [m.scores.mean() for m in whole.members]
+        assert means == sorted(means, reverse=True)
 
 
 def test_values_that_hold_the_state_cannot_be_written():

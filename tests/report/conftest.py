@@ -5,7 +5,7 @@ import pytest
 
 import merganser
 from merganser.evaluation import Samples, Splits
-from merganser.run import evolve
+from merganser.run import Evolution, RunDirectory, evolve, make_plan, parse_settings
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +43,22 @@ def unfinished(combination, tmp_path_factory):
         copy.execute("DELETE FROM children WHERE idx >= 200 AND accepted = 0")
     for db in (source, copy):
         db.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def halfway(tmp_path_factory):
+    """A run that scores children on subsets, as it is before its end."""
+    path = tmp_path_factory.mktemp("halfway") / "run"
+    data = {"models": "specialists", "task": "digits", "subset": {"samples": 100, "every": 20}}
+    plan = make_plan(parse_settings(data))
+    RunDirectory(path).create(plan)
+    with RunDirectory(path).journal(write=True) as journal:
+        evolution = Evolution(plan, journal)
+        while evolution.evaluations < 50:
+            evolution.step()
+        evolution.note_progress()
+        evolution.save()
     return path
 
 

@@ -72,6 +72,13 @@ def test_rows_are_the_members_with_their_journalled_scores(combination):
             assert drawn.sum() == row.scores.sum()
 
 
+def test_before_the_end_of_a_run_on_subsets_columns_are_samples_that_all_members_know(halfway):
+    info = run_info(halfway)
+    wins = win_info(info)
+    assert sorted(wins.members) == sorted(info.members)
+    assert 95 <= wins.samples < 1150
+
+
 def test_many_samples_are_drawn_as_averages(graded):
     wins = win_info(run_info(graded))
     assert wins.samples == 2_500

@@ -121,6 +121,20 @@ def test_an_unfinished_run_says_so_and_how_to_go_on(read, unfinished):
     assert "best so far" in json.dumps(page.data["spec-lineage"])
 
 
+def test_figures_of_a_run_on_subsets_are_called_estimates(read, halfway, runs):
+    page, info = read(halfway), run_info(halfway)
+    assert 95 <= info.estimate.samples < 1150
+    assert f"so far ({info.estimate})" in page.text
+    assert (
+        "Search scores before the end are estimates: children were scored on 95 or more of 1,150" in page.text
+    )
+    assert "members and finalists scored again" in page.text
+    whole = read(runs("subsets", budget=60, subset={"samples": 100, "every": 20}))
+    assert "so far (estimate" not in whole.text
+    assert "Search scores before the end are estimates" in whole.text
+    assert "saved: subsets" in whole.text
+
+
 def test_a_dense_run_says_why_it_has_no_shares(read, dense):
     page = read(dense)
     assert headings(page) == SECTIONS

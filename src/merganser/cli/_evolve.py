@@ -81,6 +81,15 @@ def evolve(
             show_default="default",
         ),
     ] = None,
+    subset: Annotated[
+        int | None,
+        typer.Option(
+            help="Score children on so many search samples at a time, others after a while.",
+            metavar="N",
+            show_default="all",
+            min=1,
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of everything random.", metavar="N", show_default="0")
     ] = None,
@@ -217,6 +226,7 @@ def evolve(
         },
         "genome": {"mutation": mutation, "angles": angles},
         "splits": {"preset": splits},
+        "subset": {"samples": subset},
     }
     with clear_errors():
         top = {"models": model or start, "seed": seed, "workers": workers, "time_limit": time_limit}
@@ -235,7 +245,9 @@ def _settings(
     settings = _read(target) if from_file else EvolveSettings(task=target)
     data: dict[str, Any] = settings.to_json()
     for section, values in options.items():
-        data[section].update({k: v for k, v in values.items() if v is not None})
+        given = {k: v for k, v in values.items() if v is not None}
+        if given:
+            data[section] = {**(data[section] or {}), **given}
     data.update({k: v for k, v in top.items() if v is not None})
     if budget is not None:
         data["budget"] = dataclasses.asdict(Budget.parse(budget))

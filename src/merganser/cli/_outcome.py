@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from merganser.cli._output import STOPPED, percent, plain_table, print_json, with_interval, words
+from merganser.cli._output import STOPPED, by_cause, percent, plain_table, print_json, with_interval, words
 from merganser.report import write_report
 from merganser.run import Outcome
 
@@ -16,6 +16,8 @@ def conclude(outcome: Outcome, *, out: Path | None, report: bool, as_json: bool)
     """Say what a run found and how to go on; exit with 130 if it was stopped."""
     page = write_report(outcome.run) if report else None
     words.print(_table(outcome))
+    if outcome.estimate is not None:
+        words.print(f"search scores and coverage: {outcome.estimate} or more", soft_wrap=True)
     words.print(_saved(outcome), soft_wrap=True)
     for warning in outcome.warnings:
         words.print(f"warning: {warning}", soft_wrap=True)
@@ -46,7 +48,8 @@ def _saved(outcome: Outcome) -> str:
     total = outcome.samples_saved + outcome.samples_measured
     parts = [f"{outcome.evaluations:,} evaluations in {outcome.seconds:.1f} s"]
     if total:
-        parts.append(f"{percent(outcome.samples_saved / total)} of sample evaluations saved")
+        saved = f"{percent(outcome.samples_saved / total)} of sample evaluations saved"
+        parts.append(saved + by_cause(outcome.savings, total))
     parts.append(f"coverage {percent(outcome.coverage)}")
     if outcome.gain is not None:
         parts.append(f"gain over the best parent on test {with_interval(outcome.gain)}")

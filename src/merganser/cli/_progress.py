@@ -80,7 +80,8 @@ def figures(evolution: Evolution) -> str:
     """What the run has reached, and how fast it goes."""
     point, parts = evolution.point, []
     if point is not None:
-        parts.append(f"best {percent(point.best)}")
+        rests = "" if evolution.estimate is None else f" ({evolution.estimate})"
+        parts.append(f"best {percent(point.best)}{rests}")
         if point.validation is not None:
             parts.append(f"validation {percent(point.validation)}")
         parts.append(f"coverage {percent(point.coverage)}")

@@ -13,6 +13,7 @@ from merganser.cli._output import (
     Json,
     Quiet,
     Report,
+    by_cause,
     clear_errors,
     percent,
     print_json,
@@ -145,12 +146,14 @@ def _table(summaries: list[RunSummary]) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for s in summaries:
         test = None if s.test is None else s.test.value
-        figures = (percent(value) for value in (s.best, s.validation, test, s.coverage))
+        mark = "" if s.estimate is None else "≈ "
+        figures = (f"{mark}{percent(s.best)}", *(percent(v) for v in (s.validation, test, s.coverage)))
         table.add_row(s.run, s.state, s.task, s.method, f"{s.evaluations:,}", *figures)
     return table
 
 
 def _facts(summary: RunSummary) -> Table:
+    rests = "" if summary.estimate is None else f" ({summary.estimate})"
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
@@ -163,7 +166,8 @@ def _facts(summary: RunSummary) -> Table:
         "seed": str(summary.seed),
         "created": summary.created,
         "evaluations": f"{summary.evaluations:,} in {summary.seconds:.1f} s",
-        "best search score": percent(summary.best),
+        "sample evaluations": f"{summary.measured:,} of {summary.naive:,}{by_cause(summary.savings, summary.naive)}",
+        "best search score": percent(summary.best) + rests,
         "validation": percent(summary.validation),
         "test (95 %)": with_interval(summary.test),
         "coverage": percent(summary.coverage),

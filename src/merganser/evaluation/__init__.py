@@ -11,6 +11,7 @@
 | [`read_questions`][], [`Columns`][], [`split_questions`][] | questions from files |
 | [`open_lm_eval`][], [`LmEvalSettings`][], [`LmEvalTask`][] | tasks of lm-evaluation-harness |
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
+| [`Rotation`][] | subsets of the samples that take turns |
 | [`ScoreMatrix`][] | models x samples, with a mask |
 | [`evaluate`][], [`choose`][], [`Evaluation`][], [`Result`][] | models on tasks |
 | [`SplitName`][], [`Chosen`][], [`Stage`][], [`NonFiniteOutputError`][] | of which samples, how far, what NaN raises |
@@ -36,6 +37,7 @@ from merganser.evaluation._prompt import Prompt
 from merganser.evaluation._question import Question
 from merganser.evaluation._question_splits import split_questions
 from merganser.evaluation._results import Evaluation, Result
+from merganser.evaluation._rotation import Rotation
 from merganser.evaluation._samples import Samples, content_hashes
 from merganser.evaluation._set_metric import SetMetric
 from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
@@ -60,6 +62,7 @@ __all__ = [
     "Prompt",
     "Question",
     "Result",
+    "Rotation",
     "Samples",
     "ScoreMatrix",
     "SetMetric",

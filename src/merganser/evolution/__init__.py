@@ -8,7 +8,7 @@
 | [`drawn_cross`][], [`random_start`][] | what is random about it |
 | [`RecipeSpace`][], [`RecipeGenome`][], [`Genes`][], [`Gene`][], [`Domain`][], [`Seeded`][] | merges by rule |
 | [`Grouping`][] | groups of tensors that have genes of their own |
-| [`Search`][], [`Proposal`][], [`Row`][], [`Screening`][], [`Member`][] | what a search is |
+| [`Search`][], [`SubsetSearch`][], [`Proposal`][], [`Row`][], [`Screening`][], [`Member`][] | what a search is |
 | [`NaturalNiches`][], [`Variation`][] | M2N2, its ablations, and the genetic algorithm (α = 0, no attraction) |
 | [`MapElites`][], [`CmaEs`][], [`RandomSearch`][], [`BruteForce`][] | the paper's baselines |
 | [`Grid`][] | all values of one gene or two |
@@ -48,7 +48,7 @@ from merganser.evolution._random import keyed_generator
 from merganser.evolution._recipes import Genes, RecipeGenome, RecipeSpace
 from merganser.evolution._rejection import NicheScreening
 from merganser.evolution._sampling import BruteForce, RandomSearch
-from merganser.evolution._search import Member, Proposal, Row, Screening, Search
+from merganser.evolution._search import Member, Proposal, Row, Screening, Search, SubsetSearch
 
 __all__ = [
     "FULL_COVARIANCE_LIMIT",
@@ -83,6 +83,7 @@ __all__ = [
     "Search",
     "Seeded",
     "Space",
+    "SubsetSearch",
     "Variation",
     "VectorSpace",
     "angle_between",

@@ -6,6 +6,7 @@ samples) is computed once and lives as long as this archive does; only few child
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -27,7 +28,7 @@ class ArchiveMember:
     Attributes:
         index: Number of the child in its run.
         genome: The candidate.
-        scores: Its score on every search sample, in [0, 1].
+        scores: Its score on every sample that it competes on, in [0, 1].
     """
 
     index: int
@@ -121,6 +122,19 @@ class Archive:
                     pull[first] = 0.0
             self._mate_wheels[first] = _wheel(pull)
         return _spin(self._mate_wheels[first], u)
+
+    def on(
+        self, weights: Float[np.ndarray, " others"], scores: Mapping[int, Float[np.ndarray, " others"]]
+    ) -> Archive:
+        """The same members on other samples.
+
+        Args:
+            weights: Weight of each of the samples.
+            scores: Scores of every member there, by index.
+        """
+        members = tuple(replace(m, scores=scores[m.index]) for m in self.members)
+        rows = np.array([m.scores for m in members], dtype=np.float64).reshape(len(members), len(weights))
+        return replace(self, members=members, scores=rows, weights=weights)
 
     def insert(self, child: ArchiveMember) -> Archive:
         """The archive after a child asked to join.

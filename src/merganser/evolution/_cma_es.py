@@ -22,7 +22,7 @@ References:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -209,6 +209,11 @@ class CmaEs:
         return self.engine.N
 
     @property
+    def generation_size(self) -> int:
+        """Candidates of a generation."""
+        return self.engine.popsize
+
+    @property
     def generations(self) -> int:
         """Number of generations that were scored."""
         return self.engine.countiter
@@ -264,6 +269,17 @@ class CmaEs:
 
     def screen(self, proposal: Proposal) -> None:
         """No early rejection: the strategy ranks whole generations."""
+
+    @property
+    def rivals(self) -> Sequence[ArchiveMember]:
+        """Nobody: the strategy ranks the means of a generation, all on the same samples."""
+        return ()
+
+    def on(
+        self, weights: Float[np.ndarray, " samples"], scores: Mapping[int, Float[np.ndarray, " samples"]]
+    ) -> CmaEs:
+        """The same search on other samples; who is not named keeps the mean of its own."""
+        return replace(self, best=self.best.on(weights, scores))
 
     def _next_generation(self) -> CmaEs:
         self.normals[0] = keyed_generator(self.seed, "cma-es", self.engine.countiter)

@@ -7,7 +7,7 @@ with every value that it may have.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,6 +93,17 @@ class Grid:
 
     def screen(self, proposal: Proposal) -> None:
         """No early rejection: every candidate is scored in full."""
+
+    @property
+    def rivals(self) -> Sequence[ArchiveMember]:
+        """Nobody: candidates are compared by their means, which are estimates on a subset."""
+        return ()
+
+    def on(
+        self, weights: Float[np.ndarray, " samples"], scores: Mapping[int, Float[np.ndarray, " samples"]]
+    ) -> Grid:
+        """The same search on other samples; who is not named keeps the mean of its own."""
+        return replace(self, best=self.best.on(weights, scores))
 
     def _propose(self, index: int) -> Proposal:
         seeds = self.space.seeds

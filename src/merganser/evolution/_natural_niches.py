@@ -22,7 +22,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -142,6 +142,17 @@ class NaturalNiches:
         if not self.variation.early_rejection or proposal.kind == "seed" or not applies(self.archive):
             return None
         return NicheScreening(self._plan)
+
+    @property
+    def rivals(self) -> Sequence[ArchiveMember]:
+        """The population: it competes for samples."""
+        return self.members
+
+    def on(
+        self, weights: Float[np.ndarray, " samples"], scores: Mapping[int, Float[np.ndarray, " samples"]]
+    ) -> NaturalNiches:
+        """The same population competing for other samples."""
+        return self._with(self.archive.on(weights, scores), self.asked)
 
     @cached_property
     def _plan(self) -> VisitingPlan:

@@ -33,7 +33,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 
 class Niches(NamedTuple):
@@ -128,24 +128,44 @@ def attraction(
     return np.maximum(scores - scores[first], 0.0) @ price
 
 
-def coverage(scores: Float[np.ndarray, "models samples"]) -> float:
+def coverage(
+    scores: Float[np.ndarray, "models samples"], measured: Bool[np.ndarray, "models samples"] | None = None
+) -> float:
     """Share of the samples that at least one model solves (score above one half).
+
+    Args:
+        scores: Score of every model on every sample; 0 where not measured.
+        measured: What was measured; None if everything was. Samples on which nobody was measured do not count.
 
     Examples:
         >>> coverage(np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])).__round__(3)
         0.667
     """
-    return float((scores.max(axis=0, initial=0.0) > 0.5).mean())
+    solved = scores.max(axis=0, initial=0.0) > 0.5
+    if measured is not None:
+        solved = solved[measured.any(axis=0)]
+    return float(solved.mean())
 
 
-def entropy(scores: Float[np.ndarray, "models samples"]) -> float:
+def entropy(
+    scores: Float[np.ndarray, "models samples"], measured: Bool[np.ndarray, "models samples"] | None = None
+) -> float:
     """Mean binary entropy, in bits, of the share of models that solve a sample: 0 if all agree, 1 at half and half.
+
+    Args:
+        scores: Score of every model on every sample; 0 where not measured.
+        measured: What was measured; None if everything was. Shares are of those that were measured on a sample, and
+            samples on which nobody was do not count.
 
     Examples:
         >>> entropy(np.array([[1.0, 1.0], [0.0, 1.0]]))
         0.5
     """
-    share = np.clip(scores.mean(axis=0), 0.0, 1.0)
+    if measured is None:
+        share = np.clip(scores.mean(axis=0), 0.0, 1.0)
+    else:
+        asked = measured.sum(axis=0)
+        share = np.clip(scores.sum(axis=0)[asked > 0] / asked[asked > 0], 0.0, 1.0)
     inside = share[(share > 0) & (share < 1)]
     bits = -(inside * np.log2(inside) + (1 - inside) * np.log2(1 - inside))
     return float(bits.sum() / max(share.size, 1))

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,6 +82,17 @@ class RandomSearch:
     def screen(self, proposal: Proposal) -> None:
         """No early rejection: every candidate is scored in full."""
 
+    @property
+    def rivals(self) -> Sequence[ArchiveMember]:
+        """Nobody: candidates are compared by their means, which are estimates on a subset."""
+        return ()
+
+    def on(
+        self, weights: Float[np.ndarray, " samples"], scores: Mapping[int, Float[np.ndarray, " samples"]]
+    ) -> RandomSearch:
+        """The same search on other samples; who is not named keeps the mean of its own."""
+        return replace(self, best=self.best.on(weights, scores))
+
     def _propose(self, index: int) -> Proposal:
         seeds = self.space.seeds
         if index < len(seeds):
@@ -154,6 +165,17 @@ class BruteForce:
 
     def screen(self, proposal: Proposal) -> None:
         """No early rejection: every candidate is scored in full."""
+
+    @property
+    def rivals(self) -> Sequence[ArchiveMember]:
+        """Nobody: candidates are compared by their means, which are estimates on a subset."""
+        return ()
+
+    def on(
+        self, weights: Float[np.ndarray, " samples"], scores: Mapping[int, Float[np.ndarray, " samples"]]
+    ) -> BruteForce:
+        """The same search on other samples; who is not named keeps the mean of its own."""
+        return replace(self, best=self.best.on(weights, scores))
 
     def _propose(self, index: int) -> Proposal:
         """The ends of the arc are the seeds themselves, asked for first, so that parents come first here too."""

@@ -6,16 +6,19 @@
 
 A state is a value: the same state always proposes the same children, because all that is random about child
 $k$ is keyed by (seed, $k$). So a search is resumed by telling a fresh one what the journal holds.
+
+A search knows as many samples as its rows have, and does not ask which. One that can change them in between, a
+[`SubsetSearch`][], may be given a few samples at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from merganser.evolution._genomes import Cross, Genome
 
@@ -68,6 +71,11 @@ class Row:
         """Mean score over what was measured."""
         count = self.scores.size if self.measured is None else np.count_nonzero(self.measured)
         return float(self.scores.sum()) / max(count, 1)
+
+    def on(self, ids: Int[np.ndarray, " subset"]) -> Row:
+        """What is known on the samples at these positions."""
+        known = None if self.measured is None or self.measured[ids].all() else self.measured[ids]
+        return Row(self.scores[ids], known, self.failed)
 
 
 @runtime_checkable
@@ -130,4 +138,25 @@ class Search(Protocol):
 
     def screen(self, proposal: Proposal) -> Screening | None:
         """Early rejection of this child, where the search can decide before all samples are known."""
+        ...
+
+
+@runtime_checkable
+class SubsetSearch(Search, Protocol):
+    """A search that can go on with other samples than those it was told scores on."""
+
+    @property
+    def rivals(self) -> Sequence[Member]:
+        """The members that children are compared with sample by sample: they must be known on the same samples."""
+        ...
+
+    def on(
+        self, weights: Float[np.ndarray, " samples"], scores: Mapping[int, Float[np.ndarray, " samples"]]
+    ) -> SubsetSearch:
+        """The state on other samples; members that are no rivals may keep what they scored on theirs.
+
+        Args:
+            weights: Weight of each of the samples.
+            scores: Scores of members there, by index; of all rivals at least.
+        """
         ...

@@ -48,6 +48,10 @@ def _facts(info: RunInfo) -> Iterator[tuple[str, str]]:
     yield "evaluations", count(info.evaluations)
     yield "sample scores measured", count(info.measured)
     yield "sample scores saved", f"{count(info.saved)} ({percent(info.saved / full if full else 0.0)})"
+    for cause, number in info.savings.causes.items():
+        yield f"saved: {cause}", count(number)
+    if info.savings.rescored:
+        yield "members and finalists scored again", count(info.savings.rescored)
     yield "failed candidates", count(sum(f.candidates for f in info.failures))
     yield "parameters", count(info.size)
     yield "layers", count(len(info.layers))

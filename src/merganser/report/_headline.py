@@ -31,7 +31,8 @@ def _claim(info: RunInfo) -> str:
     if info.winner is None:
         if not info.progress:
             return f"{_task(info)}: a run that has only begun"
-        return f"{_task(info)}: {percent(info.progress[-1].best)} on the search samples so far"
+        rests = "" if info.estimate is None else f" ({info.estimate})"
+        return f"{_task(info)}: {percent(info.progress[-1].best)} on the search samples so far{rests}"
     if info.winner.test is None:
         return f"{_task(info)}: {percent(info.winner.search)} on the search samples"
     claim = f"{_task(info)}: {percent(info.winner.test.value)} on samples it never saw"
@@ -107,6 +108,8 @@ def _overfit_tile(info: RunInfo) -> Html | None:
         if overfit > 0
         else f"Gap {points(overfit)} points: no overfit seen"
     )
+    if info.estimate is not None:
+        gap += f"; the first is an {info.estimate}"
     return _tile("Search beside validation", f"{100 * search:.1f} / {percent(validation)}", gap)
 
 
@@ -114,7 +117,9 @@ def _cost_tile(info: RunInfo) -> Html:
     full = info.measured + info.saved
     saved = f"{counted(info.measured, 'sample score')}"
     if full and info.saved > 0:
+        causes = [f"{name} {percent(number / full)}" for name, number in info.savings.causes.items()]
         saved += f", {percent(info.saved / full)} fewer than scoring every candidate in full"
+        saved += f" ({', '.join(causes)})" if causes else ""
     return _tile("Evaluations", count(info.evaluations), saved)
 
 

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 from merganser.evaluation import Interval
 from merganser.run import (
     Child,
+    Estimate,
     EvolveSettings,
     Journal,
     ModelScores,
     Progress,
     RunDirectory,
+    Savings,
     TaskRecord,
     Watched,
     parse_settings,
@@ -60,6 +62,9 @@ class RunInfo:
         evaluations: Candidates scored.
         measured: Sample evaluations made.
         failures: Reasons of failures, the most frequent first.
+        savings: Sample evaluations that were not made, by cause.
+        estimate: What the best search score so far rests on, of a run that scores children on subsets; None in full.
+        subset: What search scores of the curve and of the log rest on at least; None if on all samples.
     """
 
     path: Path
@@ -84,6 +89,9 @@ class RunInfo:
     evaluations: int
     measured: int
     failures: tuple[Failure, ...]
+    savings: Savings
+    estimate: Estimate | None
+    subset: Estimate | None
 
     @property
     def finished(self) -> bool:
@@ -147,9 +155,11 @@ def run_info(run: str | Path) -> RunInfo:
             parents = tuple(map(ModelScores.from_json, outcome["parents"]))
     winner = _winner(outcome) if outcome else None
     members = tuple(meta.get("members", ()))
+    settings = parse_settings(meta["settings"], str(directory.path))
+    savings, rests = Savings(**meta.get("savings", {})), meta.get("estimate")
     return RunInfo(
         path=directory.path,
-        settings=parse_settings(meta["settings"], str(directory.path)),
+        settings=settings,
         created=meta["created"],
         version=meta["version"],
         seconds=outcome.get("seconds", meta.get("seconds", 0.0)),
@@ -168,8 +178,11 @@ def run_info(run: str | Path) -> RunInfo:
         progress=progress,
         events=log.events,
         evaluations=log.count,
-        measured=log.measured,
+        measured=log.measured + savings.rescored,
         failures=tuple(Failure(*pair) for pair in log.reasons.most_common()),
+        savings=savings,
+        estimate=None if outcome or rests is None else Estimate(*rests),
+        subset=_subset(settings, splits[0].samples),
     )
 
 
@@ -194,6 +207,13 @@ class _Log:
             if child.accepted or child.kind == "seed":
                 events[child.index] = child
         return cls(events, count, measured, reasons)
+
+
+def _subset(settings: EvolveSettings, samples: int) -> Estimate | None:
+    """The smallest number of search samples that a candidate is scored on."""
+    if settings.subset is None or settings.subset.samples >= samples:
+        return None
+    return Estimate(samples // -(-samples // settings.subset.samples), samples)
 
 
 def _winner(outcome: dict[str, Any]) -> ModelScores:

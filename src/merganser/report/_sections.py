@@ -56,6 +56,13 @@ def progress_section(info: RunInfo) -> Section:
     caption += " and the population's mean. Dotted lines: the parents on the search samples."
     if last.validation is not None:
         caption += " Where the first two part, the search fits its samples rather than the task."
+    if info.subset is not None:
+        caption += (
+            f" Search scores before the end are estimates: children were scored on {count(info.subset.samples)} or "
+            f"more of {counted(info.subset.of, 'search sample')} at a time, other ones after a while."
+        )
+    if info.estimate is not None:
+        description += f" The search scores are estimates; the last best is an {info.estimate}."
     spec = progress_chart(info, description=description)
     return section("progress", "Progress", _figure("progress", caption), charts={"progress": spec})
 
@@ -98,7 +105,12 @@ def wins_section(info: RunInfo, wins: WinInfo | None) -> Section:
     """The score matrix of the final population."""
     title = "Who solves what"
     if wins is None:
-        return section("wins", title, _note("The search holds no member yet."))
+        said = (
+            "The search holds no member yet."
+            if not info.members
+            else "No sample is known of all members yet."
+        )
+        return section("wins", title, _note(said))
     return section("wins", title, _win_figure(info, wins))
 
 
@@ -125,6 +137,8 @@ def lineage_section(info: RunInfo, lineage: LineageInfo | None) -> Section:
         f"{counted(lineage.generations, 'generation')}."
     )
     caption = "Each ancestor at its birth and at its score; lines lead from parents to children."
+    if info.subset is not None:
+        caption += f" Scores are those of the subset at birth: an {info.subset}."
     if lineage.hidden:
         caption += (
             f" {count(lineage.hidden)} ancestors through which less of it passed are left out; "

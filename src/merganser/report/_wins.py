@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from merganser.evolution import Row
 from merganser.report._run_info import RunInfo
 from merganser.run import RunDirectory
 
@@ -76,17 +77,19 @@ class WinInfo:
 
 
 def win_info(info: RunInfo) -> WinInfo | None:
-    """Scores of the members of a run on the search samples; None while it has no members."""
-    rows: dict[int, Float[np.ndarray, " samples"]] = {}
+    """Scores of the members of a run on the search samples that all of them were scored on; None if there are none."""
+    rows: dict[int, Row] = {}
     with RunDirectory(info.path).journal() as journal:
         for index in info.members:
             row = journal.row(info.events[index].recipe, info.search.digest, info.search.samples)
             if row is not None:
-                rows[index] = row.scores
-    if not rows:
+                rows[index] = row
+    masks = [row.measured for row in rows.values() if row.measured is not None]
+    known = np.logical_and.reduce([np.ones(info.search.samples, bool), *masks])
+    if not rows or not known.any():
         return None
-    shown = sorted(rows, key=lambda i: -rows[i].mean())[:MOST_ROWS]
-    scores = np.stack([rows[i] for i in shown])
+    shown = sorted(rows, key=lambda i: -rows[i].scores[known].mean())[:MOST_ROWS]
+    scores = np.stack([rows[i].scores[known] for i in shown])
     order = niche_order(scores)
     ordered = scores[order.members][:, order.samples]
     return WinInfo(

@@ -8,12 +8,13 @@
 | [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
 | [`METHODS`][] | names of the searches |
-| [`SplitSettings`][], [`TaskSettings`][], [`Budget`][] | on which data, for how long |
+| [`SplitSettings`][], [`SubsetSettings`][], [`TaskSettings`][], [`Budget`][] | on which data, for how long |
 | [`summarise`][], [`list_runs`][], [`compare_runs`][], [`export`][], [`sources_of_run`][] | looking at runs |
 | [`RunSummary`][], [`Comparison`][] | what one sees then |
 | [`read_settings`][], [`parse_settings`][], [`settings_schema`][] | the same as a file |
 | [`RunDirectory`][], [`Journal`][], [`Child`][], [`Progress`][], [`TaskRecord`][] | where everything is kept |
-| [`Evolution`][], [`Plan`][], [`Parent`][], [`make_plan`][] | a run in progress |
+| [`Evolution`][], [`Plan`][], [`Subsets`][], [`Parent`][], [`make_plan`][] | a run in progress |
+| [`Estimate`][], [`Savings`][] | what a figure rests on, what was not measured |
 """
 
 from merganser.run._citation import sources_of_run
@@ -25,6 +26,7 @@ from merganser.run._loop import Evolution
 from merganser.run._outcome import ModelScores, Outcome, Watched
 from merganser.run._parents import Parent
 from merganser.run._plan import Plan, make_plan
+from merganser.run._savings import Savings
 from merganser.run._settings import (
     METHODS,
     Budget,
@@ -32,11 +34,13 @@ from merganser.run._settings import (
     GenomeSettings,
     SearchSettings,
     SplitSettings,
+    SubsetSettings,
     TaskSettings,
     parse_settings,
     read_settings,
     settings_schema,
 )
+from merganser.run._subsets import Estimate, Subsets
 from merganser.run._tune import Tuned, tune
 
 __all__ = [
@@ -44,6 +48,7 @@ __all__ = [
     "Budget",
     "Child",
     "Comparison",
+    "Estimate",
     "Evolution",
     "EvolveSettings",
     "GenomeSettings",
@@ -55,8 +60,11 @@ __all__ = [
     "Progress",
     "RunDirectory",
     "RunSummary",
+    "Savings",
     "SearchSettings",
     "SplitSettings",
+    "SubsetSettings",
+    "Subsets",
     "TaskRecord",
     "TaskSettings",
     "Tuned",

@@ -23,7 +23,7 @@ from merganser.run._outcome import Outcome, conclude, interrupted
 from merganser.run._parents import Parent, open_parents
 from merganser.run._plan import Plan, make_plan
 from merganser.run._runners import Here, Runner
-from merganser.run._settings import Budget, EvolveSettings, SearchSettings, parse_settings
+from merganser.run._settings import Budget, EvolveSettings, SearchSettings, SubsetSettings, parse_settings
 from merganser.run._workers import MakePlan, Workers
 from merganser.weights import Checkpoint
 
@@ -42,6 +42,7 @@ def evolve(
     budget: int | str | Budget | None = None,
     genome: dict[str, Any] | None = None,
     splits: str | dict[str, Any] = "default",
+    subset: int | SubsetSettings | dict[str, Any] | None = None,
     seed: int = 0,
     watch: Sequence[str] = (),
     baselines: Sequence[str] = (),
@@ -63,6 +64,7 @@ def evolve(
         budget: Evaluations (20000), or a time (`90s`, `10m`, `2h`).
         genome: What evolves: see [`GenomeSettings`][].
         splits: `default`, `paper`, or the settings of [`SplitSettings`][].
+        subset: Most search samples that a child is scored on, or the settings of [`SubsetSettings`][]; None: all.
         seed: Seed of everything random.
         watch: Tasks that are scored at the end, for the winner and every parent, and never selected on.
         baselines: Merge methods to compare with, such as ``"linear"``, with their defaults.
@@ -96,6 +98,7 @@ def evolve(
         "task": task if isinstance(task, str) else getattr(task, "name", "splits"),
         "search": _plain(search, "method"),
         "splits": _plain(splits, "preset"),
+        "subset": None if subset is None else _plain(subset, "samples"),
         "genome": genome or {},
         "budget": dataclasses.asdict(Budget.parse(budget)),
         "seed": seed,

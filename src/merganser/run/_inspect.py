@@ -11,6 +11,8 @@ from merganser._errors import MerganserError, RunError
 from merganser.evaluation import Interval, difference_interval
 from merganser.merging import Combination, materialise, read_recipe
 from merganser.run._directory import RunDirectory
+from merganser.run._savings import NOTHING_SAVED, Savings
+from merganser.run._subsets import Estimate
 from merganser.weights import Checkpoint, open_checkpoint, save
 
 
@@ -32,6 +34,10 @@ class RunSummary:
         test: Test score of the winner with its interval.
         coverage: Share of search samples that some member solves.
         seconds: Time spent.
+        estimate: What the best search score rests on, of a run that scores children on subsets and is unfinished.
+        measured: Sample evaluations made.
+        naive: Sample evaluations of a loop that scores every candidate on every search sample.
+        savings: Sample evaluations that were not made, by cause.
     """
 
     run: str
@@ -47,10 +53,15 @@ class RunSummary:
     test: Interval | None = None
     coverage: float | None = None
     seconds: float = 0.0
+    estimate: Estimate | None = None
+    measured: int = 0
+    naive: int = 0
+    savings: Savings = NOTHING_SAVED
 
     def to_json(self) -> dict[str, Any]:
         """Plain form."""
-        return {**asdict(self), "test": None if self.test is None else self.test._asdict()}
+        tuples = {"test": self.test, "estimate": self.estimate}
+        return {**asdict(self), **{key: value and value._asdict() for key, value in tuples.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,8 @@ def summarise(run: str | Path) -> RunSummary:
     directory = RunDirectory(Path(run))
     with directory.journal() as journal:
         meta, outcome, points = journal.meta(), journal.outcome(), journal.progress()
-        count = journal.count()
+        count, measured, samples = journal.count(), journal.measured(), journal.tasks()[0].samples
+    estimate, savings = meta.get("estimate"), Savings(**meta.get("savings", {}))
     settings = directory.settings()
     models = settings.models if isinstance(settings.models, str) else ", ".join(settings.models)
     last = points[-1] if points else None
@@ -98,9 +110,13 @@ def summarise(run: str | Path) -> RunSummary:
         "best": None if last is None else last.best,
         "coverage": None if last is None else last.coverage,
         "validation": None if last is None else last.validation,
+        "measured": measured + savings.rescored,
+        "naive": count * samples,
+        "savings": savings,
     }
     if outcome is None:
-        return RunSummary(state="unfinished", **summary)
+        rests = None if estimate is None else Estimate(*estimate)
+        return RunSummary(state="unfinished", estimate=rests, **summary)
     test = outcome["test"] and Interval(**outcome["test"])
     found = {"best": outcome["search"], "validation": outcome["validation"]}
     return RunSummary(state="finished", test=test, **{**summary, **found})

@@ -167,16 +167,21 @@ class Journal:
         if self._lock is not None:
             self._lock.close()
 
-    def add_child(
-        self, proposal: Proposal, row: Row, task: Task, *, accepted: bool, measured: int, clock: float
-    ) -> None:
-        """Note a scored candidate; `measured` is the number of samples it was scored on."""
+    def add_child(self, proposal: Proposal, row: Row, *, accepted: bool, measured: int, clock: float) -> None:
+        """Note a scored candidate; its scores are noted by `add_scores`.
+
+        Args:
+            proposal: The candidate.
+            row: What the search was told of it.
+            accepted: Whether it became a member.
+            measured: On how many samples it was scored now.
+            clock: Seconds since the run began.
+        """
         cross, parents = proposal.cross, (*proposal.parents, None, None)
-        recipe = bytes.fromhex(proposal.digest)
         self._children.append(
             (
                 proposal.index,
-                recipe,
+                bytes.fromhex(proposal.digest),
                 proposal.kind,
                 parents[0],
                 parents[1],
@@ -189,10 +194,9 @@ class Journal:
                 clock,
             )
         )
-        self.add_scores(recipe, task, row)
 
     def add_scores(self, recipe: bytes, task: Task, row: Row) -> None:
-        """Note the scores of a recipe on a task."""
+        """Note the scores of a recipe on a task, in place of what was known of them."""
         mask = None if row.measured is None else pack_mask(row.measured)
         packed = pack_scores(row.scores, binary=task.binary)
         self._scores[recipe, self._task_ids[task.digest]] = (packed, mask)
@@ -288,6 +292,10 @@ class Journal:
     def count(self) -> int:
         """Number of candidates in the log."""
         return self._db.execute("SELECT COUNT(*) FROM children").fetchone()[0]
+
+    def measured(self) -> int:
+        """Sample evaluations of the candidates in the log."""
+        return self._db.execute("SELECT COALESCE(SUM(measured), 0) FROM children").fetchone()[0]
 
     def progress(self) -> list[Progress]:
         """The progress curve."""

@@ -3,6 +3,11 @@
 A run is resumed by telling a fresh search what the journal holds. Rejected children are not built again, nothing is
 evaluated again, and each proposal must have the digest that the journal noted, so a replay that went astray is
 noticed at the first child.
+
+Where children are scored on subsets of the search samples, the search knows the subset of the turn only: rows are cut
+down to it before the search is told, while the journal keeps all that is known of a recipe. A turn begins once all
+children of the turn before are told; rivals are scored on the new samples first. At the end the search is moved to all
+samples, which scores its members in full.
 """
 
 from __future__ import annotations
@@ -10,17 +15,33 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from merganser._errors import RunError
 from merganser.evaluation import Task
-from merganser.evolution import Genome, Proposal, Row, Screening, Search, coverage, entropy, weighted_means
+from merganser.evolution import (
+    Genome,
+    Member,
+    Proposal,
+    Row,
+    Screening,
+    Search,
+    SubsetSearch,
+    coverage,
+    entropy,
+    weighted_means,
+)
 from merganser.run._journal import Journal, Progress
 from merganser.run._plan import Plan
-from merganser.run._runners import Here, Job, Runner, Scored, Visit
+from merganser.run._runners import Here, Job, Runner, Scored
+from merganser.run._savings import Savings
+from merganser.run._subsets import Estimate
+from merganser.run._visits import failed_on, mask_of, visit
 
 _GROWTH = 1.03
 _SMALLEST_STEP = 10
@@ -35,6 +56,19 @@ class _Pending:
     proposal: Proposal
     state: Search
     started: bool = False
+    known: Row | None = None
+
+
+class MemberScores(NamedTuple):
+    """What is known of the members' scores.
+
+    Args:
+        scores: On every search sample; 0 where not measured.
+        measured: What was measured; None if everything was.
+    """
+
+    scores: Float[np.ndarray, "members samples"]
+    measured: Bool[np.ndarray, "members samples"] | None
 
 
 class Evolution:
@@ -56,13 +90,17 @@ class Evolution:
         self.evaluations = self.measured = self.failures = 0
         self.point: Progress | None = None
         self._pending: deque[_Pending] = deque()
-        self._ids = np.arange(len(self.task.samples))
+        self._all = self._ids = np.arange(len(self.task.samples))
+        self._turn = -1
         self._validated: dict[str, float | None] = {}
         self._failed: dict[str, str] = {}
         self._mark = _next_mark(0)
         meta = journal.meta()
+        self._saved = Savings(**meta.get("savings", {})).to_json()
+        self.estimate = Estimate(*meta["estimate"]) if meta.get("estimate") else None
         self._earlier, self._since = float(meta.get("seconds", 0.0)), time.monotonic()
         self._replay()
+        self.measured += self._saved["rescored"]
 
     @property
     def seconds(self) -> float:
@@ -80,25 +118,37 @@ class Evolution:
     @property
     def samples_saved(self) -> int:
         """Sample evaluations that full scoring of every child would have cost on top."""
-        return self.evaluations * len(self._ids) - self.measured
+        return self.evaluations * len(self._all) - self.measured
+
+    @property
+    def savings(self) -> Savings:
+        """The same, told apart by cause."""
+        return Savings(**self._saved)
 
     def step(self) -> None:
         """One child: tell the oldest one that was asked for, once it is scored, and note it."""
         child = self._next()
-        row, measured = self._settled(child, self.runner.finish(child.proposal.index))
-        told = self.search.tell([child.proposal], [row])
+        proposal = child.proposal
+        found, measured = self._settled(child, self.runner.finish(proposal.index))
+        row = self._on_turn(found)
+        told = self.search.tell([proposal], [row])
         accepted = told.members is not self.search.members
-        self.journal.add_child(
-            child.proposal, row, self.task, accepted=accepted, measured=measured, clock=self.seconds
-        )
-        self._advance(told, measured, row, child.proposal.digest)
+        self.journal.add_child(proposal, row, accepted=accepted, measured=measured, clock=self.seconds)
+        if found.failed is not None and self.plan.subsets is not None:
+            found = failed_on(self._ids, len(self._all), child.known)
+        self.journal.add_scores(bytes.fromhex(proposal.digest), self.task, found)
+        self._count(child, row, measured)
+        self._advance(told, measured, row, proposal.digest)
         if self.evaluations == self._mark:
             self.note_progress()
             self._mark = _next_mark(self._mark)
 
     def save(self) -> None:
         """Commit everything, with what a resumed run and a report of an unfinished one need."""
-        self.journal.set_meta(seconds=self.seconds, members=[m.index for m in self.search.members])
+        members = [m.index for m in self.search.members]
+        self.journal.set_meta(
+            seconds=self.seconds, members=members, savings=self._saved, estimate=self.estimate
+        )
         self.journal.commit()
 
     def save_if_due(self) -> bool:
@@ -113,21 +163,39 @@ class Evolution:
         members = self.search.members
         if not members:
             return
-        scores = np.stack([m.scores for m in members])
-        means = weighted_means(scores, self.plan.weights)
+        scores, measured = self.member_scores()
+        means = weighted_means(scores, self.plan.weights, measured)
         best = int(means.argmax())
+        if self.plan.subsets is not None:
+            known = len(self._all) if measured is None else int(np.count_nonzero(measured[best]))
+            self.estimate = self.plan.subsets.estimate(known)
         self.point = Progress(
             self.evaluations,
             float(means[best]),
             float(means.mean()),
             self.validation_score(members[best].genome),
-            coverage(scores),
-            entropy(scores),
+            coverage(scores, measured),
+            entropy(scores, measured),
             len(members),
             self.measured,
             self.seconds,
         )
         self.journal.add_progress(self.point)
+
+    def member_scores(self) -> MemberScores:
+        """What is known of the members, of which there must be some, on the search samples."""
+        members = self.search.members
+        if len(self._ids) == len(self._all):
+            return MemberScores(np.stack([m.scores for m in members]), None)
+        rows = [self.row_so_far(m.genome) for m in members]
+        measured = np.stack([mask_of(row) for row in rows])
+        return MemberScores(np.stack([row.scores for row in rows]), None if measured.all() else measured)
+
+    def score_in_full(self) -> None:
+        """Score members and parents on all search samples, where that was not done before."""
+        if self.plan.subsets is not None:
+            self._known_on(self.plan.space.seeds, self._all)
+            self._move(self._all, self.search.members)
 
     def validation_score(self, genome: Genome) -> float | None:
         """Mean score on the validation split; None where there is none or the model fails."""
@@ -137,7 +205,7 @@ class Evolution:
     def row_on(self, task: Task, genome: Genome) -> Row:
         """Scores on all samples of any task, from the journal if they are known."""
         if task is self.task and genome.digest in self._failed:
-            return Row(np.zeros(len(self._ids)), failed=self._failed[genome.digest])
+            return self.row_so_far(genome)
         known = self.journal.row(genome.digest, task.digest, len(task.samples))
         if known is not None and known.complete:
             return known
@@ -145,6 +213,14 @@ class Evolution:
         if row.failed is None:  # the journal knows failures of children on the search samples only
             self.journal.add_scores(bytes.fromhex(genome.digest), task, row)
         return row
+
+    def row_so_far(self, genome: Genome) -> Row:
+        """What is known of a recipe's scores on the search samples; one that failed as a child scores 0 on all."""
+        if genome.digest in self._failed:
+            return Row(np.zeros(len(self._all)), failed=self._failed[genome.digest])
+        known = self.journal.row(genome.digest, self.task.digest, len(self._all))
+        nothing = Row(np.zeros(len(self._all)), np.zeros(len(self._all), bool))
+        return nothing if known is None else known
 
     def _mean_on(self, task: Task, genome: Genome) -> float | None:
         digest = genome.digest
@@ -156,31 +232,8 @@ class Evolution:
     def _full_row(self, task: Task, genome: Genome) -> Row:
         number = next(i for i, mine in enumerate(self.plan.tasks) if mine.digest == task.digest)
         samples = len(task.samples)
-        self.runner.start(_ASIDE, Job(genome, number, samples, _full_visit(samples)))
+        self.runner.start(_ASIDE, Job(genome, number, samples, visit(samples, np.arange(samples))))
         return self.runner.finish(_ASIDE).row
-
-    def _visit(self, screening: Screening | None, known: Row | None) -> Visit:
-        """Score a child block by block, as far as its fate demands; of a recipe met before, only what is unknown."""
-        scores = np.zeros(len(self._ids)) if known is None else known.scores.copy()
-        measured = np.zeros(len(self._ids), bool) if known is None else _mask(known).copy()
-        count = 0
-        for ids in self._blocks(screening):
-            new = ids if known is None else ids[~measured[ids]]
-            if len(new):
-                scores[new] = yield new
-                measured[new] = True
-                count += len(new)
-            if screening is not None:
-                screening.record(scores[ids])
-        return Scored(Row(scores, None if measured.all() else measured), count)
-
-    def _blocks(self, screening: Screening | None) -> Iterator[np.ndarray]:
-        """The samples to score next; with early rejection as long as the child's fate is open."""
-        if screening is None:
-            yield self._ids
-            return
-        while (ids := screening.next_samples()) is not None:
-            yield ids
 
     def _next(self) -> _Pending:
         """Ask ahead, let the runner begin with what can begin, and take the oldest child."""
@@ -194,7 +247,8 @@ class Evolution:
         """Ask for children until as many are pending as the runner scores at a time.
 
         So child k sees what was told of the children up to k - width, in the order of their indices, whichever is
-        scored first. All seeds are told before the first child is asked for.
+        scored first. All seeds are told before the first child is asked for, and all children of a turn before
+        the first of the next one.
         """
         limit = self.plan.settings.budget.evaluations
         while len(self._pending) < self.runner.width:
@@ -202,11 +256,58 @@ class Evolution:
             is_early = self.evaluations < len(self.plan.space.seeds) <= index
             if is_early or (limit is not None and index >= limit) or self.search.exhausted:
                 return
+            if not self._knows_turn_of(index):
+                return
             asked, proposals = self.search.ask(1)
             if not proposals:
                 return
             self._pending.append(_Pending(proposals[0], asked))
             self.search = asked
+
+    def _knows_turn_of(self, index: int) -> bool:
+        """Whether the search knows the samples of a candidate's turn; it is moved to them once nobody is pending."""
+        subsets = self.plan.subsets
+        if subsets is None or subsets.turn_of(index) == self._turn:
+            return True
+        if self._pending:
+            return False
+        assert isinstance(self.search, SubsetSearch)
+        self._turn = subsets.turn_of(index)
+        self._move(subsets.ids(self._turn), self.search.rivals)
+        return True
+
+    def _move(self, ids: Int[np.ndarray, " subset"], members: Sequence[Member]) -> None:
+        """Have the search go on with these samples, and these members known there."""
+        assert isinstance(self.search, SubsetSearch)
+        rows = self._known_on([m.genome for m in members], ids)
+        scores = {m.index: rows[m.genome.digest].scores[ids] for m in members}
+        self._ids, self.search = ids, self.search.on(self.plan.weights[ids], scores)
+
+    def _known_on(self, genomes: Iterable[Genome], ids: Int[np.ndarray, " subset"]) -> dict[str, Row]:
+        """Rows of recipes, by digest, that are known on these search samples; what is not known is measured.
+
+        One that fails now scores 0 on those that were not known of it.
+        """
+        samples, rows, asked = len(self._all), dict[str, Row](), dict[str, tuple[int, Row]]()
+        for genome in {genome.digest: genome for genome in genomes}.values():
+            known = self.row_so_far(genome)
+            if known.on(ids).complete:
+                rows[genome.digest] = known
+            else:
+                key = _ASIDE - len(asked)
+                self.runner.start(key, Job(genome, 0, samples, visit(samples, ids, known=known)))
+                asked[genome.digest] = key, known
+        for digest, (key, known) in asked.items():
+            found, measured = self.runner.finish(key)
+            rows[digest] = found if found.failed is None else failed_on(ids, samples, known)
+            self.journal.add_scores(bytes.fromhex(digest), self.task, rows[digest])
+            self.measured += measured
+            self._saved["rescored"] += measured
+        return rows
+
+    def _on_turn(self, row: Row) -> Row:
+        """What the search is told of a row: what is known on the samples of the turn."""
+        return row if self.plan.subsets is None else row.on(self._ids)
 
     def _waits(self, child: _Pending) -> bool:
         """Whether an older child that is pending is the same model, so that nothing is evaluated twice."""
@@ -216,22 +317,32 @@ class Evolution:
     def _start(self, child: _Pending) -> None:
         known = None
         if not self.plan.space.mutates:  # a mutated child is like no other, so nothing can be known of it
-            known = self.journal.row(child.proposal.digest, self.task.digest, len(self._ids))
-        screening = None if known is not None and known.complete else child.state.screen(child.proposal)
+            known = self.journal.row(child.proposal.digest, self.task.digest, len(self._all))
+        is_known = known is not None and self._on_turn(known).complete
+        screening = None if is_known else child.state.screen(child.proposal)
         self._submit(child.proposal, screening, known)
-        child.started = True
+        child.started, child.known = True, known
 
     def _submit(self, proposal: Proposal, screening: Screening | None, known: Row | None) -> None:
-        visit = self._visit(screening, known)
-        self.runner.start(proposal.index, Job(proposal.genome, 0, len(self._ids), visit))
+        samples = len(self._all)
+        visiting = visit(samples, self._ids, screening=screening, known=known)
+        self.runner.start(proposal.index, Job(proposal.genome, 0, samples, visiting))
 
     def _settled(self, child: _Pending, scored: Scored) -> Scored:
         """A child that was rejected, judged again by the archive it now meets; it may have to be scored further."""
-        if scored.row.complete or self.runner.width == 1:
+        if self.runner.width == 1 or self._on_turn(scored.row).complete:
             return scored
         self._submit(child.proposal, self.search.screen(child.proposal), scored.row)
         again = self.runner.finish(child.proposal.index)
         return Scored(again.row, scored.measured + again.measured)
+
+    def _count(self, child: _Pending, row: Row, measured: int) -> None:
+        """Note why a child was not scored on every search sample."""
+        known = 0 if child.known is None else int(np.count_nonzero(mask_of(child.known)[self._ids]))
+        missing = len(self._ids) - known - measured
+        self._saved["cache"] += known
+        self._saved["rejection" if row.failed is None else "failures"] += missing
+        self._saved["subsets"] += len(self._all) - len(self._ids)
 
     def _advance(self, told: Search, measured: int, row: Row, digest: str) -> None:
         self.search = told
@@ -251,10 +362,11 @@ class Evolution:
                     f"Child {child.index} of {self.journal.path.parent} was {child.recipe}, but replaying the journal "
                     "proposes another one. Resume with the release and the numpy that wrote it."
                 )
-            row = self.journal.row(child.recipe, self.task.digest, len(self._ids))
-            assert row is not None
+            known = self.journal.row(child.recipe, self.task.digest, len(self._all))
+            assert known is not None
+            row = self._on_turn(known)
             if child.failed is not None:
-                row = Row(row.scores, None, child.failed)
+                row = Row(np.zeros(len(self._ids)), None, child.failed)
             self._advance(self.search.tell([proposal], [row]), child.measured, row, child.recipe)
         while self._mark <= self.evaluations:
             self._mark = _next_mark(self._mark)
@@ -263,13 +375,3 @@ class Evolution:
 def _next_mark(mark: int) -> int:
     """The next number of evaluations at which progress is noted: early ones dense, later ones 3 % apart."""
     return max(mark + _SMALLEST_STEP, round(mark * _GROWTH))
-
-
-def _full_visit(samples: int) -> Visit:
-    """All samples at once."""
-    scores = yield np.arange(samples)
-    return Scored(Row(scores), samples)
-
-
-def _mask(row: Row) -> np.ndarray:
-    return np.ones(len(row.scores), bool) if row.measured is None else row.measured

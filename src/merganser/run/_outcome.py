@@ -21,7 +21,9 @@ from merganser.evolution import (
 )
 from merganser.merging import Combination, Ingredient, MergeRecipe, write_recipe
 from merganser.run._directory import RunDirectory
-from merganser.run._loop import Evolution
+from merganser.run._loop import Evolution, MemberScores
+from merganser.run._savings import NOTHING_SAVED, Savings
+from merganser.run._subsets import Estimate
 from merganser.weights import Checkpoint, fingerprint, save
 
 
@@ -108,11 +110,14 @@ class Outcome:
         untuned: Of merges by rule: the scores of the merge with the method's defaults; else None.
         baselines: Scores of merges by rule that the settings ask for, with their defaults.
         watched: Scores on the tasks that are watched.
+        savings: The sample evaluations saved, by cause.
+        estimate: On how few search samples search scores and coverage may rest, while a run that scores children on
+            subsets is unfinished; else None: they are known in full.
         gain: Winner minus the best parent (chosen as the winner is) on the test samples.
         coverage: Share of search samples that some member solves.
         entropy: Mean disagreement of the members, bits.
         evaluations: Candidates scored, parents included.
-        samples_saved: Sample evaluations that early rejection and the journal saved.
+        samples_saved: Sample evaluations that scoring every candidate in full would have cost on top.
         samples_measured: Sample evaluations that were made.
         failures: Candidates that failed.
         seconds: Time spent, over all sittings.
@@ -137,6 +142,8 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     baselines: tuple[ModelScores, ...] = ()
     watched: tuple[Watched, ...] = ()
+    savings: Savings = NOTHING_SAVED
+    estimate: Estimate | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One flat object: the winner's figures at the top, the parents' beside them."""
@@ -158,6 +165,8 @@ class Outcome:
             "evaluations": self.evaluations,
             "samples_saved": self.samples_saved,
             "samples_measured": self.samples_measured,
+            "savings": self.savings.to_json(),
+            "estimate": None if self.estimate is None else self.estimate._asdict(),
             "failures": self.failures,
             "seconds": self.seconds,
             "warnings": list(self.warnings),
@@ -170,6 +179,7 @@ def conclude(evolution: Evolution, directory: RunDirectory) -> Outcome:
     Raises:
         OutputError: If the winner cannot be written; the run stays resumable.
     """
+    evolution.score_in_full()
     evolution.note_progress()
     winner = _choose(evolution)
     for member in evolution.search.members:
@@ -228,7 +238,8 @@ def _recipe(evolution: Evolution, genome: RecipeGenome) -> MergeRecipe:
 
 def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | None) -> Outcome:
     plan, members = evolution.plan, evolution.search.members
-    scores = np.stack([m.scores for m in members]) if members else np.zeros((1, len(evolution.task.samples)))
+    nothing = MemberScores(np.zeros((1, len(evolution.task.samples))), None)
+    scores, measured = evolution.member_scores() if members else nothing
     matrix: dict[str, np.ndarray] = {}
     parents = tuple(
         _scores_of(evolution, parent.name, genome, matrix, tested=winner is not None)
@@ -247,11 +258,13 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         parents=parents,
         untuned=untuned,
         gain=_gain(evolution, parents, won, matrix),
-        coverage=coverage(scores),
-        entropy=entropy(scores),
+        coverage=coverage(scores, measured),
+        entropy=entropy(scores, measured),
         evaluations=evolution.evaluations,
         samples_saved=evolution.samples_saved,
         samples_measured=evolution.measured,
+        savings=evolution.savings,
+        estimate=None if winner is not None or plan.subsets is None else plan.subsets.least,
         failures=evolution.failures,
         seconds=evolution.seconds,
         checkpoint=None if winner is None or plan.is_spoken else plan.checkpoint(winner.genome),
@@ -286,8 +299,11 @@ def _scores_of(
     evolution: Evolution, name: str, genome: Any, matrix: dict[str, np.ndarray], *, tested: bool
 ) -> ModelScores:
     splits = evolution.plan.splits
-    search = evolution.row_on(splits.search, genome)
-    mean = weighted_mean(search.scores, evolution.plan.weights)
+    if tested or evolution.plan.subsets is None:
+        search = evolution.row_on(splits.search, genome)
+    else:
+        search = evolution.row_so_far(genome)
+    mean = weighted_mean(search.scores, evolution.plan.weights, search.measured)
     test = None
     if tested and splits.test is not None:
         row = evolution.row_on(splits.test, genome)

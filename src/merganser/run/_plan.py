@@ -47,6 +47,7 @@ from merganser.run._living import is_spoken, living_model, open_network
 from merganser.run._parents import Parent, make_parents, open_parents
 from merganser.run._settings import EvolveSettings, TaskSettings
 from merganser.run._spaces import make_search, make_space
+from merganser.run._subsets import Subsets, make_subsets
 from merganser.run._watched import WatchedTask
 from merganser.weights import Checkpoint, Execution, check_aligned, flat_read
 
@@ -72,6 +73,7 @@ class Plan:
         base: The model that the parents were tuned from, if the genome names one.
         watched: Tasks that are scored at the end and never selected on.
         baselines: Merges by rule to compare with, by name.
+        subsets: The search samples that children are scored on, where these are a few at a time.
         is_spoken: Whether the models are language models, which stay on disk and in one resident module.
     """
 
@@ -85,6 +87,7 @@ class Plan:
     base: Parent | None = None
     watched: tuple[WatchedTask, ...] = ()
     baselines: tuple[tuple[str, RecipeGenome], ...] = ()
+    subsets: Subsets | None = None
     is_spoken: bool = False
 
     @cached_property
@@ -132,6 +135,8 @@ class Plan:
                 f"CMA-ES keeps a diagonal covariance over {self.search.dimensions:,} dimensions; by itself it keeps "
                 f"a full one up to {FULL_COVARIANCE_LIMIT:,}."
             )
+        if self.subsets is not None:
+            notes.append(self.subsets.note)
         return tuple(notes)
 
     @property
@@ -225,7 +230,20 @@ def make_plan(
         WatchedTask(_held_out(_open_task(TaskSettings(reference), settings))) for reference in settings.watch
     )
     baselines = _baselines(settings, parents, base)
-    parts = (settings, splits, weights, tuple(parents), space, living, search, base, watched, baselines)
+    subsets = make_subsets(settings, splits.search, search, len(space.seeds))
+    parts = (
+        settings,
+        splits,
+        weights,
+        tuple(parents),
+        space,
+        living,
+        search,
+        base,
+        watched,
+        baselines,
+        subsets,
+    )
     plan = Plan(*parts, is_spoken=spoken)
     if not settings.uses_workers:
         _ = plan.model  # what does not fit the task is said now

@@ -7,6 +7,7 @@ task: digits                             # or `tasks: [{task: …, weight: 1}]`
 genome: {rule: slerp, angles: whole}
 search: {method: natural-niches, population: 20, alpha: 1.0}
 splits: {preset: default}
+subset: {samples: 32, every: 100}        # optional: score children on a few search samples at a time
 budget: {evaluations: 20000}
 seed: 0
 workers: 2               # processes that score children; `time_limit: 600` stops one that hangs
@@ -149,6 +150,20 @@ class SplitSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class SubsetSettings:
+    """Search samples that children are scored on, a few at a time.
+
+    Attributes:
+        samples: Most samples that a child is scored on: the search split is divided into the fewest equal subsets that
+            are no larger.
+        every: Children after which the subset is another one; of `cma-es` rounded up to whole generations.
+    """
+
+    samples: Annotated[int, Field(gt=0)]
+    every: Annotated[int, Field(gt=0)] = 100
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Budget:
     """When to stop; whichever comes first.
 
@@ -202,6 +217,7 @@ class EvolveSettings:
         genome: What evolves.
         search: How to search.
         splits: How samples are divided.
+        subset: Score children on a few search samples at a time, others after a while; None scores them on all.
         budget: When to stop.
         seed: Seed of everything random.
         workers: Children scored at the same time, each in a process of its own. Child k sees the scores of those up
@@ -220,6 +236,7 @@ class EvolveSettings:
     genome: GenomeSettings = GenomeSettings()
     search: SearchSettings = SearchSettings()
     splits: SplitSettings = SplitSettings()
+    subset: SubsetSettings | None = None
     budget: Budget = Budget(evaluations=20_000)
     seed: int = 0
     workers: Annotated[int, Field(ge=1)] = 1
@@ -289,6 +306,7 @@ _SECTIONS: dict[str, type] = {
     "genome": GenomeSettings,
     "search": SearchSettings,
     "splits": SplitSettings,
+    "subset": SubsetSettings,
     "budget": Budget,
     "tasks": TaskSettings,
 }
