@@ -181,7 +181,7 @@ def test_a_wrong_file_is_misuse_with_one_clear_message(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("evolve", "nowhere.npz"), 1, "Expected `digits`, an .npz file"),
+        (("evolve", "nowhere.npz"), 1, "task data, but nowhere.npz is not there"),
         (("evolve", "nowhere.yaml"), 2, "Cannot read nowhere.yaml"),
         (("evolve", "digits", "--budget", "soon"), 2, "Expected a budget such as 20000"),
         (("evolve", "digits", "--search", "brute-force"), 2, "children are mutated"),

@@ -1,5 +1,6 @@
 """`merganser evolve` on questions: a task file by itself, the device, and what is no file for it."""
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
+from merganser.report import run_info
 
 pytest.importorskip("transformers")
 
@@ -37,14 +40,40 @@ def place(tmp_path_factory):
 MODELS = ("-m", "model-1", "-m", "model-2")
 
 
-def test_a_task_file_is_taken_as_the_task_and_the_device_as_the_setting(command, place, tmp_path):
-    run = tmp_path / "run"
-    done = command(
-        "evolve", "cars.yaml", *MODELS, "--budget", 4, "--run", run, "--device", "cpu", "--json", cwd=place
-    )
-    assert json.loads(done.stdout.splitlines()[-1])["evaluations"] == 4
-    shown = json.loads(command("runs", "show", run, "--json").stdout.splitlines()[-1])
-    assert shown["task"] == "cars.yaml"
+@pytest.fixture(scope="module")
+def finished(command, place, tmp_path_factory):
+    """A short run on the task file by itself, and its JSON."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    words = ("evolve", "cars.yaml", *MODELS, "--budget", 4, "--run", run, "--device", "cpu", "--json")
+    return run, json.loads(command(*words, cwd=place).stdout.splitlines()[-1])
+
+
+def test_a_task_file_is_taken_as_the_task_and_the_device_as_the_setting(finished):
+    run, outcome = finished
+    info = run_info(run)
+    assert outcome["evaluations"] == 4
+    assert (info.settings.task, info.settings.device) == ("cars.yaml", "cpu")
+
+
+def test_what_was_gained_and_lost_is_shown_by_questions_with_their_answers(finished):
+    run, outcome = finished
+    answers = run_info(run).answers
+    assert [each.to_json() for each in answers] == outcome["answers"] != []
+    for each in answers:
+        assert list(each.answers) == ["model-1", "model-2", "winner"]
+        assert each.question.startswith("Tom has")
+        assert each.expected in ("He is happy.", "Is he happy dog.")
+        assert all(0 < given.score < 1 for given in each.answers.values())
+    gains = [each.answers["winner"].score - max(p.score for p in _parents(each)) for each in answers]
+    kinds = ["won" if gain > 0 else "lost" if gain < 0 else "same" for gain in gains]
+    assert kinds == sorted(kinds, key=["won", "lost", "same"].index)
+    page = (run / "report.html").read_text()
+    assert "Questions and answers" in page
+    assert html.escape(answers[0].question) in page
+
+
+def _parents(answered):
+    return [given for name, given in answered.answers.items() if name != "winner"]
 
 
 def test_a_device_that_is_not_there_is_told(command, place, tmp_path):

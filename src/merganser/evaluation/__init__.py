@@ -6,7 +6,7 @@
 | [`Splits`][], [`SplitRule`][], [`check_disjoint`][] | how it is divided |
 | [`Classification`][], [`read_arrays`][], [`LabelledArrays`][], [`split_arrays`][] | classification of arrays |
 | [`Question`][], [`Prompt`][] | what a language model is asked, and how |
-| [`GenerativeTask`][], [`ChoiceTask`][], [`SetMetric`][], [`Graded`][] | their tasks |
+| [`TextTask`][]: [`GenerativeTask`][], [`ChoiceTask`][], [`SetMetric`][]; [`Graded`][] | their tasks |
 | [`open_task`][], [`TaskFile`][], [`is_task_file`][], [`make_task`][] | tasks by reference |
 | [`read_questions`][], [`Columns`][], [`split_questions`][] | questions from files |
 | [`open_lm_eval`][], [`LmEvalSettings`][], [`LmEvalTask`][] | tasks of lm-evaluation-harness |
@@ -43,6 +43,7 @@ from merganser.evaluation._set_metric import SetMetric
 from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
 from merganser.evaluation._task import Splits, Task
 from merganser.evaluation._task_file import TaskFile, is_task_file
+from merganser.evaluation._text_task import TextTask
 from merganser.evaluation.lm_eval import LmEvalSettings, LmEvalTask, open_lm_eval
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "Stage",
     "Task",
     "TaskFile",
+    "TextTask",
     "check_disjoint",
     "choose",
     "content_hashes",

@@ -91,9 +91,10 @@ def read_arrays(reference: str | Path) -> LabelledArrays:
     elif path.is_dir():
         arrays = _read_folder(path)
     else:
+        found = "none of them" if path.exists() else "not there"
         raise TaskError(
             "Expected `digits`, an .npz file, or a folder of IDX or .npy files as task data, "
-            f"but {path} is none of them."
+            f"but {path} is {found}."
         )
     return _labelled(path, arrays)
 

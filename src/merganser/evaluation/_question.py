@@ -27,6 +27,13 @@ class Question:
     fields: Mapping[str, str] = field(default_factory=dict)
     line: int = 0
 
+    @property
+    def expected(self) -> str:
+        """The right answer for people; empty where there is nothing to compare with."""
+        if self.right is not None:
+            return self.choices[self.right].strip()
+        return self.answers[0] if self.answers else ""
+
     def facts(self) -> dict[str, Any]:
         """Everything about it as plain data: what a scorer of your own is given."""
         return {

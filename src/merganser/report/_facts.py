@@ -9,7 +9,7 @@ from typing import Any
 from merganser.report._html import Html, element, table
 from merganser.report._run_info import Failure, RunInfo
 from merganser.report._sections import Section, section
-from merganser.report._words import count, duration, percent
+from merganser.report._words import count, duration, percent, shortened
 
 _LISTED_FAILURES = 10
 _LONGEST_REASON = 300
@@ -75,15 +75,11 @@ def _parents(info: RunInfo) -> Html:
 def _failures(failures: tuple[Failure, ...]) -> Html:
     if not failures:
         return element("p", "No candidate failed.", class_="note")
-    rows = [[_shortened(f.reason), count(f.candidates)] for f in failures[:_LISTED_FAILURES]]
+    rows = [[shortened(f.reason, _LONGEST_REASON), count(f.candidates)] for f in failures[:_LISTED_FAILURES]]
     if len(failures) > _LISTED_FAILURES:
         rest = failures[_LISTED_FAILURES:]
         rows.append([f"{count(len(rest))} other reasons", count(sum(f.candidates for f in rest))])
     return table(["reason", "candidates"], rows)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"
 
 
 def _flattened(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -62,7 +62,10 @@ def lineage_chart(info: RunInfo, lineage: LineageInfo, *, description: str) -> d
         type="symlog", constant=max(latest / 20, 1), domain=[0, max(latest, 1)], nice=False, padding=12
     )
     x = alt.X(
-        "x:Q", title="evaluation at which it was born", scale=scale, axis=alt.Axis(format=",d", tickCount=8)
+        "x:Q",
+        title="evaluation at which it was born",
+        scale=scale,
+        axis=alt.Axis(format=",d", tickCount=8, tickMinStep=1),
     )
     y = alt.Y("y:Q", title="search score", axis=percent_axis(), scale=alt.Scale(zero=False, nice=True))
     layers = [_lines(lineage, x, y), _points(nodes, chosen, x, y), *_names(nodes, x, y)]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from merganser.evaluation import Interval
 from merganser.run import (
+    Answered,
     Child,
     Estimate,
     EvolveSettings,
@@ -54,6 +55,7 @@ class RunInfo:
         winner: What the winner scored; None while the run is not finished.
         baselines: What merges by rule scored that the winner is compared with.
         watched: Scores on the tasks that nothing was selected on.
+        answers: Some questions of the test, with what the parents and the winner answered.
         gain: Winner minus the best parent on the test samples; None without a test or a winner.
         leader: Index of the winner, or of the best member while there is none; None without members.
         members: Indices of the candidates that the search holds now.
@@ -81,6 +83,7 @@ class RunInfo:
     winner: ModelScores | None
     baselines: tuple[ModelScores, ...]
     watched: tuple[Watched, ...]
+    answers: tuple[Answered, ...]
     gain: Interval | None
     leader: int | None
     members: tuple[int, ...]
@@ -172,6 +175,7 @@ def run_info(run: str | Path) -> RunInfo:
         winner=winner,
         baselines=tuple(map(ModelScores.from_json, outcome.get("baselines", ()))),
         watched=tuple(map(Watched.from_json, outcome.get("watched", ()))),
+        answers=tuple(map(Answered.from_json, outcome.get("answers", ()))),
         gain=None if not outcome.get("gain") else Interval(**outcome["gain"]),
         leader=_leader(log.events, members, winner),
         members=members,

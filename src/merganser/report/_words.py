@@ -92,3 +92,13 @@ def listed(names: Sequence[str], most: int = 4) -> str:
     if rest > 0:
         return f"{', '.join(shown)} and {rest} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+def shortened(text: str, most: int) -> str:
+    """A text cut to so many characters, with a mark where it goes on.
+
+    Examples:
+        >>> shortened("a duck", 10), shortened("a duck", 1)
+        ('a duck', 'a…')
+    """
+    return text if len(text) <= most else text[:most] + "…"

@@ -4,7 +4,7 @@
 | --- | --- |
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
 | [`Watcher`][] | is shown a run in progress, about twice a second |
-| [`Outcome`][], [`ModelScores`][], [`Watched`][] | what a run found |
+| [`Outcome`][], [`ModelScores`][], [`Watched`][], [`Answered`][] | what a run found |
 | [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
 | [`METHODS`][] | names of the searches |
@@ -17,6 +17,7 @@
 | [`Estimate`][], [`Savings`][] | what a figure rests on, what was not measured |
 """
 
+from merganser.run._answers import Answered
 from merganser.run._citation import sources_of_run
 from merganser.run._directory import RunDirectory
 from merganser.run._evolve import Watcher, evolve, evolve_settings, resume
@@ -45,6 +46,7 @@ from merganser.run._tune import Tuned, tune
 
 __all__ = [
     "METHODS",
+    "Answered",
     "Budget",
     "Child",
     "Comparison",

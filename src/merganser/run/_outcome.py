@@ -20,6 +20,7 @@ from merganser.evolution import (
     weighted_means,
 )
 from merganser.merging import Combination, Ingredient, MergeRecipe, write_recipe
+from merganser.run._answers import Answered, telling_answers
 from merganser.run._directory import RunDirectory
 from merganser.run._loop import Evolution, MemberScores
 from merganser.run._savings import NOTHING_SAVED, Savings
@@ -113,6 +114,7 @@ class Outcome:
         savings: The sample evaluations saved, by cause.
         estimate: On how few search samples search scores and coverage may rest, while a run that scores children on
             subsets is unfinished; else None: they are known in full.
+        answers: Of language models: some questions of the test, with what the parents and the winner answered.
         gain: Winner minus the best parent (chosen as the winner is) on the test samples.
         coverage: Share of search samples that some member solves.
         entropy: Mean disagreement of the members, bits.
@@ -144,6 +146,7 @@ class Outcome:
     watched: tuple[Watched, ...] = ()
     savings: Savings = NOTHING_SAVED
     estimate: Estimate | None = None
+    answers: tuple[Answered, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One flat object: the winner's figures at the top, the parents' beside them."""
@@ -160,6 +163,7 @@ class Outcome:
             "untuned": None if self.untuned is None else self.untuned.to_json(),
             "baselines": [b.to_json() for b in self.baselines],
             "watched": [w.to_json() for w in self.watched],
+            "answers": [a.to_json() for a in self.answers],
             "coverage": self.coverage,
             "entropy": self.entropy,
             "evaluations": self.evaluations,
@@ -271,6 +275,7 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         warnings=_warnings(evolution),
         baselines=tuple(_scores_of(evolution, *named, matrix, tested=True) for named in baselines),
         watched=() if winner is None else tuple(_watched(evolution, task, winner) for task in plan.watched),
+        answers=() if winner is None else _answers(evolution, winner, matrix),
     )
 
 
@@ -283,6 +288,13 @@ def _watched(evolution: Evolution, task: Task, winner: Member) -> Watched:
     matrix = ScoreMatrix.of(rows, task.samples.hashes)
     parents = {parent.name: matrix.interval(parent.name) for parent in plan.parents}
     return Watched(task.name, matrix.interval("winner"), parents, matrix.difference("winner", best))
+
+
+def _answers(evolution: Evolution, winner: Member, matrix: dict[str, np.ndarray]) -> tuple[Answered, ...]:
+    plan = evolution.plan
+    seeds = zip(plan.parents, plan.space.seeds, strict=False)
+    genomes = {**{parent.name: genome for parent, genome in seeds}, "winner": winner.genome}
+    return telling_answers(plan, plan.splits.test, genomes, matrix)
 
 
 def _warnings(evolution: Evolution) -> tuple[str, ...]:

@@ -100,10 +100,9 @@ def misfit(name: str, first: Checkpoint, other: Checkpoint) -> str | None:
     if spec.is_floating != other_spec.is_floating:
         return _absence(name, *((first, other) if spec.is_floating else (other, first)))
     if spec.shape != other_spec.shape:
-        hint = (
-            vocabulary_hint(name, spec.shape, other_spec.shape)
-            or " Models to combine must share one architecture."
-        )
+        hint = vocabulary_hint(name, spec.shape, other_spec.shape)
+        hint = hint and f"{hint} A merge with `tokenizer` (`--tokenizer union`) brings them together."
+        hint = hint or " Models to combine must share one architecture."
         where = f"has shape {spec.shape} in {first.source}, but {other_spec.shape} in {other.source}"
         return f"Tensor {name!r} {where}.{hint}"
     return None
@@ -128,7 +127,10 @@ def _why(name: str, present: Checkpoint, absent: Checkpoint) -> str:
         return f"There it is tied to {tied!r}: tie both models or neither."
     blocks, others = (sum(layer.kind == "block" for layer in model.layers) for model in (present, absent))
     if blocks != others:
-        return f"They have {blocks} and {others} blocks; models to combine must share one architecture."
+        return (
+            f"They have {blocks} and {others} blocks; models to combine must share one architecture. A mergekit file "
+            "with `slices` says which blocks of each to take."
+        )
     for other in absent:
         if other.endswith(f".{name}") or name.endswith(f".{other}"):
             return f"There it may be called {other!r}; models to combine must share one architecture and its names."
