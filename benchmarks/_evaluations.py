@@ -149,7 +149,11 @@ def ours(folder: Path, candidates: int) -> dict[str, float]:
         {
             "models": [str(folder / f"model{number}") for number in range(2)],
             "task": "given",
-            "genome": {"method": "dare_ties", "base": str(folder / "base")},
+            "genome": {
+                "method": "dare_ties",
+                "base": str(folder / "base"),
+                "genes": {"weight": [0, 1], "density": [0.2, 1]},
+            },
             "search": {"method": "random"},
             "splits": {"preset": "paper"},
             "dtype": "float32",
