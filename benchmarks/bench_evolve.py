@@ -16,6 +16,7 @@ reported apart: they are paid once.
 | same-layers | another than the child before in a quarter of the layers only |
 | segments | 1,000 segments; `vs_one` is beside linear-child |
 | archive | 50 descendants after 500 crossovers as recipes (`Combination` as JSON, one file each): bytes on disk |
+| evaluations | whole evaluations of another model's children beside mergekit-evolve's way: see `_evaluations.py` |
 
 The floor moves the same bytes in the same process: each chunk of the seeds' tensors that the child is made of is copied
 to a scratch buffer, and the buffer to the module's memory. The rival is `mergekit-yaml` (of `.venv-rivals`) to disk and
@@ -36,6 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from _evaluations import base_model, evaluations
 from _measure import Usage, measure, report
 from bench_merge import CASES as MERGES
 from bench_merge import DATA, RIVAL, make_models, rival_config, touch, warm
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from merganser.models import LanguageModel
     from merganser.weights import Checkpoint
 
-CASES = ("slerp-child", "linear-child", "same-layers", "segments", "archive")
+CASES = ("slerp-child", "linear-child", "same-layers", "segments", "archive", "evaluations")
 DESCENDANTS, CROSSOVERS, SEGMENTS = 50, 500, 1000
 CHUNK = 1 << 18
 
@@ -79,7 +81,10 @@ def main() -> None:
         case, children, workers = arguments.ours
         print(json.dumps(ours(case, int(children), int(workers))))
         return
-    if not (DATA / "b" / "model.safetensors").exists():
+    if "evaluations" in arguments.cases:
+        bench_evaluations(min(arguments.children, 3))
+    arguments.cases = [case for case in arguments.cases if case != "evaluations"]
+    if arguments.cases and not (DATA / "b" / "model.safetensors").exists():
         make_models()
     with tempfile.TemporaryDirectory(dir=DATA.parent) as scratch:
         for cores in arguments.cores:
@@ -89,6 +94,15 @@ def main() -> None:
                 if rule not in rivals and case != "archive" and RIVAL.exists() and not arguments.no_rival:
                     rivals[rule] = rival(rule, Path(scratch), cores)
                 bench(case, arguments.children, cores, rivals.get(rule, {}))
+
+
+def bench_evaluations(candidates: int) -> None:
+    """Measure whole evaluations, where the model is at hand."""
+    base = base_model()
+    if base is None:
+        print("evolve evaluations: skipped; it needs MODELS=FOLDER with a checkpoint in FOLDER/smollm2")
+        return
+    report("evolve", "evaluations", evaluations(base, candidates))
 
 
 def bench(case: str, children: int, cores: int, rival: dict[str, float]) -> None:

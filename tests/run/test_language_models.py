@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from merganser import CheckpointError, ConfigError, load
 from merganser.evaluation import open_task
 from merganser.merging import materialise, read_recipe
-from merganser.run import RunDirectory, evolve, export, make_plan, parse_settings, resume
+from merganser.run import RunDirectory, evolve, evolve_settings, export, make_plan, parse_settings, resume
 
 pytest.importorskip("transformers")
 
@@ -83,6 +83,33 @@ def test_the_winner_is_written_with_tokenizer_and_card(tmp_path, models, questio
     evolve(models, str(questions), search="random", budget=5, run=tmp_path / "run", out=tmp_path / "winner")
     names = {path.name for path in (tmp_path / "winner").iterdir()}
     assert {"model.safetensors", "config.json", "recipe.json", "README.md", "tokenizer.json"} <= names
+
+
+def test_models_in_half_precision_can_be_scored_in_single(tmp_path, models, questions):
+    halves = []
+    for model in models:
+        halves.append(str(shutil.copytree(model, tmp_path / model.name)))
+        tensors = {name: t.bfloat16() for name, t in load_file(model / "model.safetensors").items()}
+        save_file(tensors, tmp_path / model.name / "model.safetensors", metadata={"format": "pt"})
+    file = {
+        "models": halves,
+        "task": str(questions),
+        "search": {"method": "random"},
+        "budget": {"evaluations": 4},
+    }
+    slow = make_plan(parse_settings(file))
+    assert slow.model.dtype == torch.bfloat16
+    assert any("`dtype: float32`" in note for note in slow.notes)
+    settings = parse_settings(file | {"dtype": "float32"})
+    plan = make_plan(settings)
+    assert plan.model.dtype == torch.float32
+    assert plan.notes == tuple(note for note in slow.notes if "`dtype" not in note)
+    outcome = evolve_settings(settings, run=tmp_path / "run", out=tmp_path / "winner")
+    assert outcome.failures == 0
+    written = load_file(tmp_path / "winner" / "model.safetensors")
+    assert {tensor.dtype for tensor in written.values()} == {torch.bfloat16}
+    with pytest.raises(ConfigError, match="dtype"):
+        parse_settings(file | {"dtype": "int8"})
 
 
 def test_the_parameters_of_a_method_evolve_layer_by_layer_and_resume_exactly(
