@@ -118,8 +118,8 @@ def check_parents(models: Sequence[Checkpoint]) -> None:
                 f"Expected models of one family, but {first.source} is {first.config['model_type']!r} and "
                 f"{model.source} is {family!r}: one configuration cannot speak of both."
             )
-        _check_settings(first, model)
         _check_shapes(first, model)
+        _check_settings(first, model)
 
 
 def path_stack(model: Checkpoint) -> Stream:
