@@ -33,6 +33,7 @@
 | [`citations`][], [`references`][], [`sources_of`][] | BibTeX of what was used |
 | [`LayerPath`][], [`Hop`][], [`Fold`][], [`Scaling`][] | a model as a way through the blocks of others |
 | [`plan_path`][], [`path_blueprint`][], [`check_parents`][], [`path_stack`][], [`PATH_FAMILIES`][] | as a merge |
+| [`read_evomistral`][] | released models that are paths |
 | [`materialise`][], [`plan_recipe`][], [`verify`][], [`Verification`][] | from a recipe back to the model |
 """
 
@@ -47,6 +48,7 @@ from merganser.merging._core_space import Adapter, CoreSpace, core_space, merge_
 from merganser.merging._cores import MergedCores, Truncation
 from merganser.merging._crossover import Angles, Rule, crossover, linear_weights, slerp_weights
 from merganser.merging._dialect import method_named, methods_of
+from merganser.merging._evomistral import read_evomistral
 from merganser.merging._execute import Engine, Progress
 from merganser.merging._explain import Explanation, Fate, Fates, Shares, explain
 from merganser.merging._facts import share_lost
@@ -178,6 +180,7 @@ __all__ = [
     "plan_path",
     "plan_recipe",
     "read_combination",
+    "read_evomistral",
     "read_recipe",
     "recipe_of",
     "references",
