@@ -33,6 +33,7 @@
 | [`citations`][], [`references`][], [`sources_of`][] | BibTeX of what was used |
 | [`LayerPath`][], [`Hop`][], [`Fold`][], [`Scaling`][] | a model as a way through the blocks of others |
 | [`plan_path`][], [`path_blueprint`][], [`check_parents`][], [`path_stack`][], [`PATH_FAMILIES`][] | as a merge |
+| [`PathLayout`][], [`Scales`][], [`ScaleMatrix`][], [`ScaleNetwork`][] | numbers as paths |
 | [`read_evomistral`][] | released models that are paths |
 | [`materialise`][], [`plan_recipe`][], [`verify`][], [`Verification`][] | from a recipe back to the model |
 """
@@ -56,6 +57,7 @@ from merganser.merging._gram import Gram
 from merganser.merging._layer_path import Fold, Hop, LayerPath, Scaling
 from merganser.merging._merge import Model, merge, open_models, recipe_of, vocabulary_rules
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
+from merganser.merging._path_layout import PathLayout, ScaleMatrix, ScaleNetwork, Scales
 from merganser.merging._path_plan import (
     PATH_FAMILIES,
     check_parents,
@@ -129,9 +131,13 @@ __all__ = [
     "Module",
     "Parameter",
     "Part",
+    "PathLayout",
     "Progress",
     "Recipe",
     "Rule",
+    "ScaleMatrix",
+    "ScaleNetwork",
+    "Scales",
     "Scaling",
     "Scan",
     "Setting",
