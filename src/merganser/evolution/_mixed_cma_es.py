@@ -69,7 +69,7 @@ class MixedCmaEs:
             space: What is searched.
             weights: Weight of each search sample.
             seed: Seed of the run.
-            population: Candidates per generation; by default the library's $4 + 3 \\ln n$.
+            population: Candidates per generation; by default the library's $4 + 3 \ln n$.
 
         Raises:
             ConfigError: If the library is not installed.
