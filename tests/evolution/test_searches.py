@@ -16,8 +16,10 @@ from merganser.evolution import (
     Grid,
     LayerWeights,
     MapElites,
+    MixedCmaEs,
     NaturalNiches,
     Niches,
+    PathSpace,
     RandomSearch,
     RecipeSpace,
     Row,
@@ -26,6 +28,7 @@ from merganser.evolution import (
     _random,
     keyed_generator,
 )
+from merganser.merging import PathLayout, ScaleNetwork
 
 SIZE, SAMPLES = 12, 40
 WEIGHTS = np.ones(SAMPLES)
@@ -89,9 +92,17 @@ def by_rule(parameter="weight"):
     return RecipeSpace(Genes("ties", {parameter: None}), ["a", "b"], SIZE, base="base")
 
 
+def paths(scales=None):
+    return PathSpace(PathLayout(("a", "b"), (3, 2), repeats=2), scales=scales)
+
+
+def switches(**options):
+    return lambda weights=WEIGHTS: MixedCmaEs.start(paths(**options), weights, seed=1, population=6)
+
+
 def flat_of(space, genome):
-    """Parameters of a genome; those of a merge by rule, which is not carried out here, are drawn by its name."""
-    if isinstance(space, RecipeSpace):
+    """Parameters of a genome; those of a merge or a path, which is not carried out here, are drawn by its name."""
+    if isinstance(space, RecipeSpace | PathSpace):
         return keyed_generator(genome.digest).standard_normal(SIZE)
     return space.flat(genome)
 
@@ -129,6 +140,9 @@ SEARCHES = {
     "cma-es dense diagonal": strategy(lambda: DenseVectors(dense()), covariance="diagonal"),
     "cma-es by itself": strategy(lambda: DenseVectors(dense()), population=None),
     "cma-es genes": strategy(by_rule, population=None),
+    "cma-es paths": strategy(lambda: paths(ScaleNetwork(5, 10))),
+    "mixed cma-es": switches(),
+    "mixed cma-es with scales": switches(scales=ScaleNetwork(5, 10)),
     "random genes": random(by_rule),
     "brute force genes": lambda weights=WEIGHTS: Grid.start(by_rule("lambda"), weights, steps=GRID - 3),
     "cma-es of two": strategy(lambda: DenseVectors(dense()), population=2),

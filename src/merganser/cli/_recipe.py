@@ -35,6 +35,7 @@ def recipe(
             return
         if not isinstance(found, MergeRecipe):
             raise ValueError(  # noqa: TRY004
-                "This model is a combination of seeds, segment by segment, which mergekit cannot make."
+                "Only a merge by rule can be said in mergekit's words: a combination of seeds, segment by segment, "
+                "cannot. A path is one as soon as it is written as a model: print the recipe in that model's folder."
             )
         sys.stdout.write(to_yaml(found))

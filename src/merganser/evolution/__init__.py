@@ -11,6 +11,7 @@
 | [`Search`][], [`SubsetSearch`][], [`Proposal`][], [`Row`][], [`Screening`][], [`Member`][] | what a search is |
 | [`NaturalNiches`][], [`Variation`][] | M2N2, its ablations, and the genetic algorithm (α = 0, no attraction) |
 | [`MapElites`][], [`CmaEs`][], [`RandomSearch`][], [`BruteForce`][] | the paper's baselines |
+| [`PathSpace`][], [`MixedCmaEs`][] | paths through the blocks of models, and a search for switches and scales |
 | [`Grid`][] | all values of one gene or two |
 | [`DenseVectors`][], [`LayerWeights`][], [`VectorSpace`][] | what CMA-ES searches |
 """
@@ -42,8 +43,10 @@ from merganser.evolution._genomes import (
 from merganser.evolution._grid import Grid
 from merganser.evolution._groups import Grouping
 from merganser.evolution._map_elites import MapElites
+from merganser.evolution._mixed_cma_es import MixedCmaEs
 from merganser.evolution._natural_niches import NaturalNiches, Variation
 from merganser.evolution._niches import Niches, attraction, coverage, entropy, niche_fitness
+from merganser.evolution._paths import PathSpace
 from merganser.evolution._random import keyed_generator
 from merganser.evolution._recipes import Genes, RecipeGenome, RecipeSpace
 from merganser.evolution._rejection import NicheScreening
@@ -71,9 +74,11 @@ __all__ = [
     "LayerWeights",
     "MapElites",
     "Member",
+    "MixedCmaEs",
     "NaturalNiches",
     "NicheScreening",
     "Niches",
+    "PathSpace",
     "Proposal",
     "RandomSearch",
     "RecipeGenome",

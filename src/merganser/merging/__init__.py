@@ -31,6 +31,10 @@
 | [`lengths_beside_base`][], [`FAR`][] | whether a base looks like the models' ancestor |
 | [`explain`][], [`Explanation`][], [`Fate`][], [`Fates`][], [`Shares`][] | what became of every task vector |
 | [`citations`][], [`references`][], [`sources_of`][] | BibTeX of what was used |
+| [`LayerPath`][], [`Hop`][], [`Fold`][], [`Scaling`][] | a model as a way through the blocks of others |
+| [`plan_path`][], [`path_blueprint`][], [`check_parents`][], [`path_stack`][], [`PATH_FAMILIES`][] | as a merge |
+| [`PathLayout`][], [`Scales`][], [`ScaleMatrix`][], [`ScaleNetwork`][] | numbers as paths |
+| [`read_evomistral`][] | released models that are paths |
 | [`materialise`][], [`plan_recipe`][], [`verify`][], [`Verification`][] | from a recipe back to the model |
 """
 
@@ -45,12 +49,22 @@ from merganser.merging._core_space import Adapter, CoreSpace, core_space, merge_
 from merganser.merging._cores import MergedCores, Truncation
 from merganser.merging._crossover import Angles, Rule, crossover, linear_weights, slerp_weights
 from merganser.merging._dialect import method_named, methods_of
+from merganser.merging._evomistral import read_evomistral
 from merganser.merging._execute import Engine, Progress
 from merganser.merging._explain import Explanation, Fate, Fates, Shares, explain
 from merganser.merging._facts import share_lost
 from merganser.merging._gram import Gram
+from merganser.merging._layer_path import Fold, Hop, LayerPath, Scaling
 from merganser.merging._merge import Model, merge, open_models, recipe_of, vocabulary_rules
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
+from merganser.merging._path_layout import PathLayout, ScaleMatrix, ScaleNetwork, Scales
+from merganser.merging._path_plan import (
+    PATH_FAMILIES,
+    check_parents,
+    path_blueprint,
+    path_stack,
+    plan_path,
+)
 from merganser.merging._plan import MergePlan, Target
 from merganser.merging._planner import SliceError
 from merganser.merging._planning import plan_blueprint, plan_merge
@@ -88,6 +102,7 @@ from merganser.merging.methods import (
 __all__ = [
     "FAR",
     "METHODS",
+    "PATH_FAMILIES",
     "RECIPE_NAME",
     "SHARD_BYTES",
     "Adapter",
@@ -102,9 +117,12 @@ __all__ = [
     "Explanation",
     "Fate",
     "Fates",
+    "Fold",
     "Formulas",
     "Gram",
+    "Hop",
     "Ingredient",
+    "LayerPath",
     "MergeMethod",
     "MergePlan",
     "MergeRecipe",
@@ -113,9 +131,14 @@ __all__ = [
     "Module",
     "Parameter",
     "Part",
+    "PathLayout",
     "Progress",
     "Recipe",
     "Rule",
+    "ScaleMatrix",
+    "ScaleNetwork",
+    "Scales",
+    "Scaling",
     "Scan",
     "Setting",
     "Settings",
@@ -133,6 +156,7 @@ __all__ = [
     "WantedSpace",
     "bind",
     "blend",
+    "check_parents",
     "checkpoint_of",
     "citations",
     "combine_flat",
@@ -154,11 +178,15 @@ __all__ = [
     "open_statistics",
     "opened_statistics",
     "parameters_of",
+    "path_blueprint",
+    "path_stack",
     "plan_blueprint",
     "plan_combination",
     "plan_merge",
+    "plan_path",
     "plan_recipe",
     "read_combination",
+    "read_evomistral",
     "read_recipe",
     "recipe_of",
     "references",

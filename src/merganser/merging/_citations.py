@@ -8,11 +8,13 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+from merganser.merging._combination import Combination
 from merganser.merging._dialect import method_named
-from merganser.merging._merge_recipe import MergeRecipe
+from merganser.merging._layer_path import LayerPath
 from merganser.merging._recipe import Recipe
 
 _CORE_SPACE = "2509.17786"
+_PATHS = "2403.13187"
 _SOURCE = re.compile(r"^  (?:eprint|url) = \{(.*)\}", re.MULTILINE)
 
 
@@ -49,7 +51,9 @@ def sources_of(recipe: Recipe) -> tuple[str, ...]:
 
     Where adapters were merged in core space, its own source comes last.
     """
-    if not isinstance(recipe, MergeRecipe):
+    if isinstance(recipe, LayerPath):
+        return (_PATHS,)
+    if isinstance(recipe, Combination):
         return ()
     before = [s for each in recipe.ingredients if each.recipe is not None for s in sources_of(each.recipe)]
     own = method_named(recipe.blueprint.method, recipe.blueprint.dialect).rule.paper

@@ -8,7 +8,9 @@ from typing import Any
 
 import yaml
 
+from merganser.merging._combination import Combination
 from merganser.merging._cores import Truncation
+from merganser.merging._layer_path import LayerPath
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
 from merganser.merging._plan import MergePlan
 from merganser.merging._recipe import Recipe
@@ -115,7 +117,9 @@ def _tokenizer(plan: MergePlan) -> str | None:
 
 def _text(recipe: Recipe, parents: Iterable[CardParent]) -> str:
     """The recipe for people: models by name, nothing that is not set."""
-    if not isinstance(recipe, MergeRecipe):
+    if isinstance(recipe, LayerPath):
+        return f"A path of {len(recipe.hops)} hops through the blocks of {len(recipe.seeds)} models: `recipe.json`."
+    if isinstance(recipe, Combination):
         return f"A combination of {len(recipe.seeds)} seeds in {len(recipe.coefficients):,} segments: `recipe.json`."
     names = [parent.reference or "in memory" for parent in parents]
     plain = {"models": dict(enumerate(names)), **recipe.blueprint.to_json()}

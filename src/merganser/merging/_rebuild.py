@@ -11,8 +11,10 @@ from merganser._errors import CheckpointError, ConfigError
 from merganser.merging._combination import Combination
 from merganser.merging._combine import plan_combination
 from merganser.merging._execute import Engine, Progress
-from merganser.merging._merge import Model, open_models
+from merganser.merging._layer_path import LayerPath
+from merganser.merging._merge import Model, open_models, recipe_of
 from merganser.merging._merge_recipe import MergeRecipe
+from merganser.merging._path_plan import plan_path
 from merganser.merging._plan import MergePlan
 from merganser.merging._planning import plan_blueprint
 from merganser.merging._recipe import RECIPE_NAME, Recipe, read_recipe
@@ -35,9 +37,9 @@ def materialise(
 
     Args:
         recipe: What to build.
-        models: The seeds of a combination, in any order, since they are known by their digests; or the models of a
-            merge, the base first, by default from where they were. Element types, buffers and configuration of a
-            combination are its first seed's.
+        models: The seeds of a combination or a path, in any order, since they are known by their digests; or the
+            models of a merge, the base first, by default from where they were. Element types, buffers and
+            configuration of a combination are its first seed's. A path is written as the merge that it is.
         statistics: Where the statistics are that the merge used, in the order of the models; by default where they
             were.
         out: Folder (or ``.safetensors`` file) to write, in one pass and bounded memory; None to keep it in memory.
@@ -54,6 +56,7 @@ def materialise(
     plan = plan_recipe(recipe, models, statistics)
     engine = Engine(plan, Execution(workers or default_workers()), progress)
     if out is not None:
+        recipe = recipe_of(plan, digests=True) if isinstance(recipe, LayerPath) else recipe
         return write_merge(engine, recipe, Path(out), overwrite=overwrite)
     return engine.in_memory(merged_config(plan))
 
@@ -64,6 +67,8 @@ def plan_recipe(
     """The plan that a recipe stands for; arguments and errors as those of `materialise`."""
     if isinstance(recipe, Combination):
         return plan_combination(recipe, open_models(models, None, None)[0])
+    if isinstance(recipe, LayerPath):
+        return plan_path(recipe, open_models(models, None, None)[0])
     measured = _measured(recipe, statistics)
     return plan_blueprint(recipe.blueprint, _ingredients(recipe, models), measured)
 

@@ -3,6 +3,7 @@
 | recipe | says | file |
 | --- | --- | --- |
 | [`Combination`][] | what a model is, in terms of its seeds | one line: it may have thousands of segments |
+| [`LayerPath`][] | which blocks of which seeds a token goes through | indented |
 | [`MergeRecipe`][] | what was done to make a model | indented, for people |
 """
 
@@ -14,13 +15,14 @@ from typing import TypeAlias
 
 from merganser._errors import ConfigError
 from merganser.merging._combination import Combination
+from merganser.merging._layer_path import PATH_FORMAT, LayerPath
 from merganser.merging._merge_recipe import MERGE_FORMAT, MergeRecipe
 from merganser.weights import atomic_write_text
 
 RECIPE_NAME = "recipe.json"
 """The file in a model's folder."""
 
-Recipe: TypeAlias = Combination | MergeRecipe
+Recipe: TypeAlias = Combination | LayerPath | MergeRecipe
 
 
 def write_recipe(recipe: Recipe, path: Path | str) -> None:
@@ -35,15 +37,16 @@ def write_recipe(recipe: Recipe, path: Path | str) -> None:
 
 
 def read_recipe(path: Path | str) -> Recipe:
-    """Read a recipe of either kind.
+    """Read a recipe of any kind.
 
     Raises:
         ConfigError: If the file is missing, no JSON, or no recipe of this release.
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-        is_merge = isinstance(data, dict) and data.get("format") == MERGE_FORMAT
-        return MergeRecipe.from_json(data) if is_merge else Combination.from_json(data)
+        form = data.get("format") if isinstance(data, dict) else None
+        kinds = {MERGE_FORMAT: MergeRecipe, PATH_FORMAT: LayerPath}
+        return next((kind for name, kind in kinds.items() if name == form), Combination).from_json(data)
     except OSError as error:
         raise ConfigError(f"Cannot read the recipe {path}: {error.strerror}.") from error
     except KeyError as error:
@@ -60,7 +63,6 @@ def read_combination(path: Path | str) -> Combination:
     """
     recipe = read_recipe(path)
     if not isinstance(recipe, Combination):
-        raise ConfigError(
-            f"{path} is the recipe of a merge by `{recipe.blueprint.method}`, not of a combination of seeds."
-        )
+        found = "a path" if isinstance(recipe, LayerPath) else f"a merge by `{recipe.blueprint.method}`"
+        raise ConfigError(f"{path} is the recipe of {found}, not of a combination of seeds.")
     return recipe

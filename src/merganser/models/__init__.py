@@ -12,6 +12,7 @@
 | [`GenerationRequest`][], [`Response`][], [`Continuation`][], [`LogLikelihood`][] | what it is asked, and its answers |
 | [`threads_for`][] | how many threads pay for a model |
 | [`LanguageModel`][], [`load`][], [`open_child`][] | a language model of transformers, written in place |
+| [`Parents`][], [`PathModel`][] | blocks of several, resident once, and a model that follows a path |
 """
 
 from merganser.models._batch import Batch
@@ -21,6 +22,7 @@ from merganser.models._language import LanguageModel
 from merganser.models._live import LiveModel
 from merganser.models._load import load, open_child
 from merganser.models._names import Names
+from merganser.models._path import Parents, PathModel
 from merganser.models._perceptron import Perceptron, perceptron_size, perceptron_tensors
 from merganser.models._perceptron_module import perceptron_module
 from merganser.models._requests import (
@@ -43,6 +45,8 @@ __all__ = [
     "LiveModel",
     "LogLikelihood",
     "Names",
+    "Parents",
+    "PathModel",
     "Perceptron",
     "Response",
     "TextModel",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -109,6 +109,25 @@ def watching(
 
             stack.enter_context(layer.module.register_forward_pre_hook(look, with_kwargs=True))
         yield
+
+
+@contextmanager
+def outputs_of(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
+    """Collect what parts of a module put out while the block runs; see `LanguageModel.activations`."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in names}
+    parts = dict(module.named_modules())
+    if unknown := [name for name in names if name not in parts]:
+        raise ValueError(f"{type(module).__name__} has no part {unknown[0]!r}. It has {list(parts)[1:6]}, …")
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda _module, _inputs, out: seen[name].append(out[0] if isinstance(out, tuple) else out)
+
+    hooks = [parts[name].register_forward_hook(keep(name)) for name in names]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from merganser._errors import CheckpointError
 from merganser.merging import MergePlan, default_workers, merged_config
+from merganser.models._hooks import outputs_of
 from merganser.models._requests import Continuation, GenerationRequest, LogLikelihood, Response
 from merganser.models._threads import fitting_threads
 from merganser.models._tokens import Tokens, tokens_of
@@ -187,22 +188,8 @@ class LanguageModel:
         Raises:
             ValueError: If the module has no such part.
         """
-        seen: dict[str, list[Tensor]] = {name: [] for name in names}
-        parts = dict(self.module.named_modules())
-        if unknown := [name for name in names if name not in parts]:
-            raise ValueError(
-                f"{type(self.module).__name__} has no part {unknown[0]!r}. It has {list(parts)[1:6]}, …"
-            )
-
-        def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
-            return lambda _module, _inputs, out: seen[name].append(out[0] if isinstance(out, tuple) else out)
-
-        hooks = [parts[name].register_forward_hook(keep(name)) for name in names]
-        try:
+        with outputs_of(self.module, names) as seen:
             yield seen
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     def _ready(self) -> nn.Module:
         if not self._memory.is_whole:
