@@ -11,6 +11,8 @@
 | [`Search`][], [`Proposal`][], [`Row`][], [`Screening`][], [`Member`][] | what a search is |
 | [`NaturalNiches`][], [`Variation`][] | M2N2, its ablations, and the genetic algorithm (α = 0, no attraction) |
 | [`MapElites`][], [`CmaEs`][], [`RandomSearch`][], [`BruteForce`][] | the paper's baselines |
+| [`Objectives`][], [`front`][], [`ranks`][], [`crowding`][], [`crowded_order`][], [`hypervolume`][] | several aims |
+| [`Nsga2`][] | a search for the Pareto front of several aims |
 | [`Grid`][] | all values of one gene or two |
 | [`DenseVectors`][], [`LayerWeights`][], [`VectorSpace`][] | what CMA-ES searches |
 """
@@ -44,6 +46,9 @@ from merganser.evolution._groups import Grouping
 from merganser.evolution._map_elites import MapElites
 from merganser.evolution._natural_niches import NaturalNiches, Variation
 from merganser.evolution._niches import Niches, attraction, coverage, entropy, niche_fitness
+from merganser.evolution._nsga2 import Nsga2
+from merganser.evolution._objectives import Objectives
+from merganser.evolution._pareto import crowded_order, crowding, front, hypervolume, ranks
 from merganser.evolution._random import keyed_generator
 from merganser.evolution._recipes import Genes, RecipeGenome, RecipeSpace
 from merganser.evolution._rejection import NicheScreening
@@ -74,6 +79,8 @@ __all__ = [
     "NaturalNiches",
     "NicheScreening",
     "Niches",
+    "Nsga2",
+    "Objectives",
     "Proposal",
     "RandomSearch",
     "RecipeGenome",
@@ -88,12 +95,17 @@ __all__ = [
     "angle_between",
     "attraction",
     "coverage",
+    "crowded_order",
+    "crowding",
     "dense_genome",
     "drawn_cross",
     "entropy",
+    "front",
+    "hypervolume",
     "keyed_generator",
     "niche_fitness",
     "random_start",
+    "ranks",
     "uses_diagonal",
     "weighted_mean",
     "weighted_means",
