@@ -24,6 +24,9 @@ References:
 
 from __future__ import annotations
 
+import math
+from operator import ge, itemgetter
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -112,23 +115,38 @@ def hypervolume(points: Float[np.ndarray, "points objectives"]) -> float:
     """
     if points.size and points.min() < 0:
         raise ValueError(f"Objectives must not be negative, but one is {points.min():g}.")
-    return float(_volume(points))
+    return _volume([tuple(point) for point in points.tolist()])
 
 
-def _volume(points: Float[np.ndarray, "points objectives"]) -> float:
-    if not len(points):
+def _volume(points: list[tuple[float, ...]]) -> float:
+    """The same of plain numbers, which for so few points are faster than arrays."""
+    if not points:
         return 0.0
-    if points.shape[1] == 1:
-        return points.max()
-    points = np.unique(points, axis=0)
-    points = points[front(points)]
-    points = points[np.argsort(points[:, -1], kind="stable")]
-    if points.shape[1] == 2:
-        heights = np.diff(points[:, 1], prepend=0.0)
-        return points[:, 0] @ heights
-    bases, heights = points[:, :-1], points[:, -1]
-    covered = (_volume(np.minimum(base, bases[i + 1 :])) for i, base in enumerate(bases))
-    return sum(h * (base.prod() - c) for h, base, c in zip(heights, bases, covered, strict=True))
+    objectives = len(points[0])
+    if objectives == 1:
+        return max(points)[0]
+    if objectives == 2:
+        volume = height = 0.0
+        for x, y in sorted(points, reverse=True):
+            volume += x * max(y - height, 0.0)
+            height = max(height, y)
+        return volume
+    points = sorted(_undominated(points), key=itemgetter(-1))
+    volume = 0.0
+    for i, point in enumerate(points):
+        *base, height = point
+        covered = [tuple(map(min, base, other)) for other in points[i + 1 :]]
+        volume += height * (math.prod(base) - _volume(covered))
+    return volume
+
+
+def _undominated(points: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+    """The front, each point once."""
+    kept: list[tuple[float, ...]] = []
+    for point in sorted(points, reverse=True):  # nobody is dominated by a later one
+        if not any(all(map(ge, other, point)) for other in kept):
+            kept.append(point)
+    return kept
 
 
 def _dominates(points: Float[np.ndarray, "points objectives"]) -> Bool[np.ndarray, "points points"]:

@@ -4,7 +4,7 @@
 | --- | --- |
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
 | [`Watcher`][] | is shown a run in progress, about twice a second |
-| [`Outcome`][], [`ModelScores`][], [`Watched`][] | what a run found |
+| [`Outcome`][], [`ModelScores`][], [`Watched`][], [`FrontMember`][] | what a run found |
 | [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
 | [`METHODS`][] | names of the searches |
@@ -13,12 +13,14 @@
 | [`RunSummary`][], [`Comparison`][] | what one sees then |
 | [`read_settings`][], [`parse_settings`][], [`settings_schema`][] | the same as a file |
 | [`RunDirectory`][], [`Journal`][], [`Child`][], [`Progress`][], [`TaskRecord`][] | where everything is kept |
+| [`read_objectives`][] | which sample belongs to which objective, from there |
 | [`Evolution`][], [`Plan`][], [`Parent`][], [`make_plan`][] | a run in progress |
 """
 
 from merganser.run._citation import sources_of_run
-from merganser.run._directory import RunDirectory
+from merganser.run._directory import RunDirectory, read_objectives
 from merganser.run._evolve import Watcher, evolve, evolve_settings, resume
+from merganser.run._front import FrontMember
 from merganser.run._inspect import Comparison, RunSummary, compare_runs, export, list_runs, summarise
 from merganser.run._journal import Child, Journal, Progress, TaskRecord
 from merganser.run._loop import Evolution
@@ -46,6 +48,7 @@ __all__ = [
     "Comparison",
     "Evolution",
     "EvolveSettings",
+    "FrontMember",
     "GenomeSettings",
     "Journal",
     "ModelScores",
@@ -69,6 +72,7 @@ __all__ = [
     "list_runs",
     "make_plan",
     "parse_settings",
+    "read_objectives",
     "read_settings",
     "resume",
     "settings_schema",

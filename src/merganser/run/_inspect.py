@@ -11,6 +11,7 @@ from merganser._errors import MerganserError, RunError
 from merganser.evaluation import Interval, difference_interval
 from merganser.merging import Combination, materialise, read_recipe
 from merganser.run._directory import RunDirectory
+from merganser.run._front import FrontMember
 from merganser.weights import Checkpoint, open_checkpoint, save
 
 
@@ -31,6 +32,8 @@ class RunSummary:
         validation: Validation score of the winner, or of the best so far.
         test: Test score of the winner with its interval.
         coverage: Share of search samples that some member solves.
+        hypervolume: Of several objectives: the share of their space that the members dominate.
+        front: Of several objectives: the final members that no other dominates.
         seconds: Time spent.
     """
 
@@ -46,11 +49,14 @@ class RunSummary:
     validation: float | None = None
     test: Interval | None = None
     coverage: float | None = None
+    hypervolume: float | None = None
+    front: tuple[FrontMember, ...] = ()
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain form."""
-        return {**asdict(self), "test": None if self.test is None else self.test._asdict()}
+        test = None if self.test is None else self.test._asdict()
+        return {**asdict(self), "test": test, "front": [member.to_json() for member in self.front]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +104,13 @@ def summarise(run: str | Path) -> RunSummary:
         "best": None if last is None else last.best,
         "coverage": None if last is None else last.coverage,
         "validation": None if last is None else last.validation,
+        "hypervolume": None if last is None else last.hypervolume,
     }
     if outcome is None:
         return RunSummary(state="unfinished", **summary)
     test = outcome["test"] and Interval(**outcome["test"])
-    found = {"best": outcome["search"], "validation": outcome["validation"]}
+    front = tuple(map(FrontMember.from_json, outcome.get("front", ())))
+    found = {"best": outcome["search"], "validation": outcome["validation"], "front": front}
     return RunSummary(state="finished", test=test, **{**summary, **found})
 
 

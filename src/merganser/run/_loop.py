@@ -14,16 +14,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from merganser._errors import RunError
 from merganser.evaluation import Task
-from merganser.evolution import Genome, Proposal, Row, Screening, Search, coverage, entropy, weighted_means
+from merganser.evolution import (
+    Genome,
+    Proposal,
+    Row,
+    Screening,
+    Search,
+    coverage,
+    entropy,
+    hypervolume,
+    weighted_means,
+)
 from merganser.run._journal import Journal, Progress
 from merganser.run._plan import Plan
 from merganser.run._runners import Here, Job, Runner, Scored, Visit
 
 _GROWTH = 1.03
 _SMALLEST_STEP = 10
+_MOST_MEASURED = 6
+"""Objectives up to which the hypervolume is noted: of more it takes longer than a child of a small network."""
 _ASIDE = -1
 """Number of what is scored beside the children, one at a time: members on other splits."""
 
@@ -126,8 +139,15 @@ class Evolution:
             len(members),
             self.measured,
             self.seconds,
+            self._hypervolume(scores),
         )
         self.journal.add_progress(self.point)
+
+    def _hypervolume(self, scores: Float[np.ndarray, "members samples"]) -> float | None:
+        objectives = self.plan.objectives
+        if objectives is None or len(objectives.names) > _MOST_MEASURED:
+            return None
+        return hypervolume(objectives.points(scores))
 
     def validation_score(self, genome: Genome) -> float | None:
         """Mean score on the validation split; None where there is none or the model fails."""

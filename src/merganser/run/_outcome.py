@@ -21,6 +21,7 @@ from merganser.evolution import (
 )
 from merganser.merging import Combination, Ingredient, MergeRecipe, write_recipe
 from merganser.run._directory import RunDirectory
+from merganser.run._front import FrontMember, front_members
 from merganser.run._loop import Evolution
 from merganser.weights import Checkpoint, fingerprint, save
 
@@ -108,6 +109,7 @@ class Outcome:
         untuned: Of merges by rule: the scores of the merge with the method's defaults; else None.
         baselines: Scores of merges by rule that the settings ask for, with their defaults.
         watched: Scores on the tasks that are watched.
+        front: Of several objectives: the members that no other dominates on the search samples, by their index.
         gain: Winner minus the best parent (chosen as the winner is) on the test samples.
         coverage: Share of search samples that some member solves.
         entropy: Mean disagreement of the members, bits.
@@ -137,6 +139,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     baselines: tuple[ModelScores, ...] = ()
     watched: tuple[Watched, ...] = ()
+    front: tuple[FrontMember, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One flat object: the winner's figures at the top, the parents' beside them."""
@@ -153,6 +156,7 @@ class Outcome:
             "untuned": None if self.untuned is None else self.untuned.to_json(),
             "baselines": [b.to_json() for b in self.baselines],
             "watched": [w.to_json() for w in self.watched],
+            "front": [m.to_json() for m in self.front],
             "coverage": self.coverage,
             "entropy": self.entropy,
             "evaluations": self.evaluations,
@@ -258,6 +262,7 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         warnings=_warnings(evolution),
         baselines=tuple(_scores_of(evolution, *named, matrix, tested=True) for named in baselines),
         watched=() if winner is None else tuple(_watched(evolution, task, winner) for task in plan.watched),
+        front=() if winner is None else front_members(evolution),
     )
 
 
