@@ -16,6 +16,7 @@ from merganser.evaluation import Interval
 from merganser.run import (
     Child,
     EvolveSettings,
+    FrontMember,
     Journal,
     ModelScores,
     Progress,
@@ -52,6 +53,7 @@ class RunInfo:
         winner: What the winner scored; None while the run is not finished.
         baselines: What merges by rule scored that the winner is compared with.
         watched: Scores on the tasks that nothing was selected on.
+        front: Of several objectives: the final members that no other dominates; empty while the run is not finished.
         gain: Winner minus the best parent on the test samples; None without a test or a winner.
         leader: Index of the winner, or of the best member while there is none; None without members.
         members: Indices of the candidates that the search holds now.
@@ -76,6 +78,7 @@ class RunInfo:
     winner: ModelScores | None
     baselines: tuple[ModelScores, ...]
     watched: tuple[Watched, ...]
+    front: tuple[FrontMember, ...]
     gain: Interval | None
     leader: int | None
     members: tuple[int, ...]
@@ -162,6 +165,7 @@ def run_info(run: str | Path) -> RunInfo:
         winner=winner,
         baselines=tuple(map(ModelScores.from_json, outcome.get("baselines", ()))),
         watched=tuple(map(Watched.from_json, outcome.get("watched", ()))),
+        front=tuple(map(FrontMember.from_json, outcome.get("front", ()))),
         gain=None if not outcome.get("gain") else Interval(**outcome["gain"]),
         leader=_leader(log.events, members, winner),
         members=members,
