@@ -283,6 +283,8 @@ def _saved(outcome: Outcome) -> str:
     if total:
         parts.append(f"{percent(outcome.samples_saved / total)} of sample evaluations saved")
     parts.append(f"coverage {percent(outcome.coverage)}")
+    if outcome.front:
+        parts.append(f"front of {len(outcome.front)}")
     if outcome.gain is not None:
         parts.append(f"gain over the best parent on test {with_interval(outcome.gain)}")
     if outcome.failures:

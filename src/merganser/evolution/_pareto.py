@@ -38,7 +38,7 @@ def front(points: Float[np.ndarray, "points objectives"]) -> Bool[np.ndarray, " 
         >>> front(np.array([[1.0, 0.0], [0.4, 0.4], [0.5, 0.5]])).tolist()
         [True, False, True]
     """
-    return ~_dominates(points).any(axis=0)
+    return np.logical_not(_dominates(points).any(axis=0))
 
 
 def ranks(points: Float[np.ndarray, "points objectives"]) -> Int[np.ndarray, " points"]:
@@ -151,4 +151,4 @@ def _undominated(points: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
 
 def _dominates(points: Float[np.ndarray, "points objectives"]) -> Bool[np.ndarray, "points points"]:
     one, other = points[:, None], points[None]
-    return (one >= other).all(axis=2) & (one > other).any(axis=2)
+    return np.logical_and((one >= other).all(axis=2), (one > other).any(axis=2))
