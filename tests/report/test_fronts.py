@@ -106,11 +106,8 @@ def test_of_three_objectives_each_has_an_axis_and_names_from_outside_stay_text(t
     assert "<i>" not in page
     tag = page[page.index('id="spec-front"') - 100 :]
     spec = json.loads(tag[tag.index(">", 100) + 1 :].split("</script>")[0])
-    assert {row["task"] for data in spec["datasets"].values() for row in data} == {
-        "low",
-        "middle <i>",
-        "high",
-    }
+    rows = [row for layer in spec["layer"] for row in layer["data"]["values"]]
+    assert {row["task"] for row in rows} == {"low", "middle <i>", "high"}
 
 
 def test_a_run_for_one_thing_has_no_such_section(combination, tmp_path):

@@ -150,6 +150,7 @@ def test_a_journal_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_b
     db = sqlite3.connect(tmp_path / "old" / "run.db")
     db.execute("ALTER TABLE progress DROP COLUMN hypervolume")
     db.execute("DELETE FROM meta WHERE key = 'objectives'")
+    db.commit()
     db.execute("PRAGMA user_version=1")
     db.close()
     summary = summarise(tmp_path / "old")
