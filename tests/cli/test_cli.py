@@ -250,6 +250,18 @@ def test_runs_are_listed_shown_compared_exported_and_reported(finished, tmp_path
     assert Path(page["report"]).read_text().lower().startswith("<!doctype html>")
 
 
+def test_a_run_for_several_things_shows_its_front(tmp_path, small_npz):
+    path = tmp_path / "run"
+    options = ("--from", "specialists", "--search", "nsga-ii", "--budget", 40, "--no-report", "--quiet")
+    done = run("evolve", small_npz, *options, "--run", path)
+    shown, summary = run("runs", "show", path).stdout, last_json(run("runs", "show", path, "--json"))
+    assert f"front of {len(summary['front'])}" in done.stderr
+    assert "hypervolume" in shown
+    for member in summary["front"]:
+        assert member["recipe"][:12] in shown
+        assert set(member["search"]) == set(member["validation"]) == {"odd classes", "even classes"}
+
+
 def test_an_empty_folder_says_how_to_begin(tmp_path):
     assert "merganser evolve digits" in run("runs", "list", tmp_path).stderr
 

@@ -140,6 +140,50 @@ def test_equal_scores_for_ever_exhaust_it():
     assert (children - 2) % 5 == 0
 
 
+def restarted(restarts, seed=3):
+    """The search to its end, on scores that it can learn nothing from: its state and its generations' sizes."""
+    seeds = np.random.default_rng(0).standard_normal((2, 9))
+    vectors = LayerWeights(CombinationSpace("ab", seeds), (0, 4, 9))
+    state = CmaEs.start(vectors, np.ones(SAMPLES), seed=seed, population=4, restarts=restarts)
+    sizes, first = [], []
+    while not state.exhausted:
+        before = state.restarted
+        state, proposals = state.ask(1_000)
+        if proposals[0].kind != "seed":
+            sizes.append((before, len(proposals)))
+            if len(sizes) == 1 or sizes[-2][0] < before:
+                first.append(np.stack([p.genome.coefficients for p in proposals]))
+        state = state.tell(proposals, [Row(np.zeros(SAMPLES)) for _ in proposals])
+    return state, sizes, first
+
+
+def test_where_it_has_converged_it_begins_again_with_twice_the_population_elsewhere():
+    once, _, _ = restarted(0)
+    state, sizes, first = restarted(2)
+    assert set(sizes) == {(0, 4), (1, 8), (2, 16)}
+    assert state.restarted == 2
+    assert state.generations == len(sizes) == state.plateaus
+    assert once.generations == sizes.count((0, 4))
+    means = [sample.mean(axis=0) for sample in first]
+    assert np.abs(means[0] - means[1]).max() > 0.1
+    again, _, same = restarted(2)
+    assert again.generations == state.generations
+    for one, other in zip(first, same, strict=True):
+        assert (one == other).all()
+    _, _, others = restarted(1, seed=4)
+    assert np.abs(others[1].mean(axis=0) - means[1]).max() > 0.1
+
+
+def test_without_bounds_it_begins_again_where_it_began():
+    state = CmaEs.start(DenseVectors(DenseSpace(0, 6)), np.ones(SAMPLES), seed=3, population=5, restarts=1)
+    while not state.restarted:
+        state, _ = search(state, lambda flat: np.zeros(SAMPLES), 1)
+    _, proposals = state.ask(100)
+    assert len(proposals) == 10
+    start = state.vectors.start
+    assert all(np.abs(p.genome.vector - start).max() < 6 * state.vectors.step for p in proposals)
+
+
 def test_weights_decide_what_is_best():
     weights = np.r_[np.ones(9), 91.0]
     state = CmaEs.start(DenseVectors(DenseSpace(0, 6)), weights, seed=3, population=5)

@@ -19,6 +19,8 @@ from merganser.evolution import (
     MixedCmaEs,
     NaturalNiches,
     Niches,
+    Nsga2,
+    Objectives,
     PathSpace,
     RandomSearch,
     RecipeSpace,
@@ -70,6 +72,11 @@ def genetic(space, **variation):
 
 def elites(space):
     return lambda weights=WEIGHTS: MapElites.start(space(), weights, seed=1, groups=GROUPS, bins=4)
+
+
+def fronts(space, population=5):
+    objectives = Objectives(("even", "odd"), np.arange(SAMPLES) % 2)
+    return lambda weights=WEIGHTS: Nsga2.start(space(), objectives, seed=1, population=population)
 
 
 def random(space):
@@ -131,6 +138,11 @@ SEARCHES = {
     "genetic without crossover": genetic(dense, crossover=False),
     **{f"elites {k}": elites(lambda k=k: exact(k)) for k in KINDS},
     "elites dense": elites(dense),
+    **{f"nsga2 {k}": fronts(lambda k=k: exact(k)) for k in KINDS},
+    **{f"nsga2 dense {k}": fronts(lambda k=k: dense(k)) for k in (None, "single", "equal")},
+    "nsga2 of two": fronts(lambda: exact("three"), population=2),
+    "nsga2 genes": fronts(by_rule),
+    "nsga2 genes of two": fronts(by_rule, population=2),
     **{f"random {k}": random(lambda k=k: exact(k)) for k in KINDS},
     "random dense": random(dense),
     **{f"brute force {k}": brute(lambda k=k: exact(k)) for k in PAIRS},
@@ -146,6 +158,7 @@ SEARCHES = {
     "random genes": random(by_rule),
     "brute force genes": lambda weights=WEIGHTS: Grid.start(by_rule("lambda"), weights, steps=GRID - 3),
     "cma-es of two": strategy(lambda: DenseVectors(dense()), population=2),
+    "cma-es begun again": strategy(by_rule, population=2, restarts=3),
 }
 VALUES = {name: start for name, start in SEARCHES.items() if not name.startswith("cma-es")}
 """The searches whose old states stay usable; the engine of CMA-ES changes in place, as it says."""
@@ -315,6 +328,7 @@ def test_the_seed_of_the_run_decides_what_is_proposed():
         lambda s: NaturalNiches.start(exact(), WEIGHTS, seed=s),
         lambda s: MapElites.start(exact(), WEIGHTS, seed=s, groups=GROUPS),
         lambda s: RandomSearch.start(exact(), WEIGHTS, seed=s),
+        lambda s: Nsga2.start(exact(), Objectives(("even", "odd"), np.arange(SAMPLES) % 2), seed=s),
         lambda s: CmaEs.start(layers("two")(), WEIGHTS, seed=s),
     ):
         one, other = ([p.digest for _, b, _, _ in run(make(s), children=20)[1] for p in b] for s in (0, 1))
@@ -333,7 +347,7 @@ def test_looking_whether_a_search_is_exhausted_does_not_exhaust_it(start):
 
 
 def test_no_search_but_the_niches_rejects_early():
-    for name in ("elites two", "random two", "brute force two", "cma-es layers two"):
+    for name in ("elites two", "nsga2 two", "random two", "brute force two", "cma-es layers two"):
         state, history = run(SEARCHES[name]())
         assert all(state.screen(p) is None for _, batch, _, _ in history for p in batch)
 
@@ -341,7 +355,7 @@ def test_no_search_but_the_niches_rejects_early():
 def test_populations_stay_within_their_size(start):
     _, history = run(start(), row=None)
     for _, _, _, told in history:
-        limit = {NaturalNiches: 5, MapElites: 16}.get(type(told), 20)
+        limit = {NaturalNiches: 5, MapElites: 16, Nsga2: 5}.get(type(told), 20)
         assert len(told.members) <= limit
         assert len({m.index for m in told.members}) == len(told.members)
 

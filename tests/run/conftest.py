@@ -29,8 +29,8 @@ def contents():
             "SELECT hex(recipe), task, hex(row), hex(mask) FROM scores ORDER BY recipe, task"
         ).fetchall()
         progress = db.execute(
-            "SELECT evaluations, best, mean, validation, coverage, entropy, members, measured FROM progress "
-            "ORDER BY evaluations"
+            "SELECT evaluations, best, mean, validation, coverage, entropy, members, measured, hypervolume "
+            "FROM progress ORDER BY evaluations"
         ).fetchall()
         db.close()
         with RunDirectory(run).journal() as journal:

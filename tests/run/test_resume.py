@@ -52,6 +52,7 @@ def kill_at_random_instants(script, run, kills, rng):
         ("specialists", {"method": "natural-niches", "warmup": 20}, {}, 4_000, 6),
         ("specialists", {"method": "cma-es"}, {}, 1_500, 3),
         ("specialists", {"method": "cma-es"}, BY_RULE, 150, 2),
+        ("specialists", {"method": "nsga2"}, {}, 1_500, 2),
     ],
 )
 def test_a_killed_and_resumed_run_ends_as_an_undisturbed_one(
@@ -66,8 +67,8 @@ def test_a_killed_and_resumed_run_ends_as_an_undisturbed_one(
         assert ours == theirs
 
 
-SEARCHES = [(method, {}) for method in ("ga", "map-elites", "random", "brute-force", "cma-es")]
-SEARCHES += [(method, BY_RULE) for method in ("random", "cma-es")]
+SEARCHES = [(method, {}) for method in ("ga", "map-elites", "nsga2", "random", "brute-force", "cma-es")]
+SEARCHES += [(method, BY_RULE) for method in ("nsga2", "random", "cma-es")]
 SEARCHES += [("brute-force", {**BY_RULE, "shared": ["weight"]})]
 
 
@@ -136,8 +137,34 @@ def test_a_journal_of_a_newer_schema_is_refused(tmp_path, small_npz):
     db = sqlite3.connect(tmp_path / "run" / "run.db")
     db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(RunError, match=r"schema version 99, this release reads 1\. Use the newer release"):
+    with pytest.raises(RunError, match=r"schema version 99, this release reads 2\. Use the newer release"):
         resume(tmp_path / "run", budget=20)
+
+
+def test_a_journal_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_by_its_writer(
+    tmp_path, small_npz, contents
+):
+    search = {"method": "nsga2", "population": 5}
+    for name in ("old", "new"):
+        evolve("specialists", str(small_npz), search=search, budget=40, run=tmp_path / name)
+    db = sqlite3.connect(tmp_path / "old" / "run.db")
+    db.execute("ALTER TABLE progress DROP COLUMN hypervolume")
+    db.execute("DELETE FROM meta WHERE key = 'objectives'")
+    db.commit()
+    db.execute("PRAGMA user_version=1")
+    db.close()
+    summary = summarise(tmp_path / "old")
+    assert (summary.evaluations, summary.hypervolume) == (40, None)
+    for name in ("old", "new"):
+        resume(tmp_path / name, budget=80)
+    old, new = contents(tmp_path / "old"), contents(tmp_path / "new")
+    assert old[0] == new[0]
+    assert old[3:] == new[3:]
+    assert [point[-1] for point in old[2]][-1] == [point[-1] for point in new[2]][-1] is not None
+    assert summarise(tmp_path / "old").hypervolume == summarise(tmp_path / "new").hypervolume
+    db = sqlite3.connect(tmp_path / "old" / "run.db")
+    assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    db.close()
 
 
 def test_changed_data_are_noticed(tmp_path, small_npz):

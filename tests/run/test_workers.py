@@ -28,7 +28,15 @@ def settings(**changes) -> EvolveSettings:
     return parse_settings({**data, **changes}, "test")
 
 
-@pytest.mark.parametrize("search", [NICHES, {"method": "cma-es", "population": 6}, {"method": "random"}])
+@pytest.mark.parametrize(
+    "search",
+    [
+        NICHES,
+        {"method": "cma-es", "population": 6},
+        {"method": "nsga2", "population": 6},
+        {"method": "random"},
+    ],
+)
 def test_what_several_workers_find_does_not_depend_on_who_is_first(tmp_path, contents, search):
     plan = make_plan(settings(models="specialists", search=search, budget={"evaluations": 120}))
     parents = [parent.checkpoint for parent in plan.parents]
@@ -109,9 +117,10 @@ if __name__ == "__main__":
 """
 
 
-def test_killed_with_its_workers_at_work_a_run_ends_as_an_undisturbed_one(tmp_path, contents):
+@pytest.mark.parametrize("search", [NICHES, {"method": "nsga2", "population": 6}])
+def test_killed_with_its_workers_at_work_a_run_ends_as_an_undisturbed_one(tmp_path, contents, search):
     script = tmp_path / "script.py"
-    script.write_text(RUN.format(search=NICHES))
+    script.write_text(RUN.format(search=search))
     environment = {"PYTHONPATH": ":".join(sys.path)}
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     subprocess.run([sys.executable, script, undisturbed], check=True, env=environment)

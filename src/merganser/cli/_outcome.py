@@ -51,6 +51,8 @@ def _saved(outcome: Outcome) -> str:
         saved = f"{percent(outcome.samples_saved / total)} of sample evaluations saved"
         parts.append(saved + by_cause(outcome.savings, total))
     parts.append(f"coverage {percent(outcome.coverage)}")
+    if outcome.front:
+        parts.append(f"front of {len(outcome.front)}")
     if outcome.gain is not None:
         parts.append(f"gain over the best parent on test {with_interval(outcome.gain)}")
     if outcome.failures:

@@ -57,6 +57,8 @@ def show(run: Run, json: Json = False) -> None:
             print_json(summary.to_json())
         else:
             tables.print(_facts(summary))
+            if summary.front:
+                tables.print(_front(summary))
 
 
 @app.command("resume")
@@ -172,6 +174,23 @@ def _facts(summary: RunSummary) -> Table:
         "test (95 %)": with_interval(summary.test),
         "coverage": percent(summary.coverage),
     }
+    if summary.hypervolume is not None:
+        facts["hypervolume"] = percent(summary.hypervolume)
     for key, value in facts.items():
         table.add_row(key, value)
+    return table
+
+
+def _front(summary: RunSummary) -> Table:
+    """The trade-offs that nobody beats; `runs export --recipe` writes one of them."""
+    names = list(summary.front[0].search)
+    table = Table(box=None, pad_edge=False, header_style="dim", title="front", title_justify="left")
+    table.add_column("recipe", no_wrap=True)
+    for name in names:
+        for split in ("search", "valid."):
+            table.add_column(f"{name}, {split}", justify="right")
+    for member in summary.front:
+        held_out = member.validation or {}
+        pairs = ((percent(member.search[name]), percent(held_out.get(name))) for name in names)
+        table.add_row(member.recipe[:12], *(figure for pair in pairs for figure in pair))
     return table

@@ -12,6 +12,8 @@
 | [`NaturalNiches`][], [`Variation`][] | M2N2, its ablations, and the genetic algorithm (α = 0, no attraction) |
 | [`MapElites`][], [`CmaEs`][], [`RandomSearch`][], [`BruteForce`][] | the paper's baselines |
 | [`PathSpace`][], [`MixedCmaEs`][] | paths through the blocks of models, and a search for switches and scales |
+| [`Objectives`][], [`front`][], [`ranks`][], [`crowding`][], [`crowded_order`][], [`hypervolume`][] | several aims |
+| [`Nsga2`][] | a search for the Pareto front of several aims |
 | [`Grid`][] | all values of one gene or two |
 | [`DenseVectors`][], [`LayerWeights`][], [`VectorSpace`][] | what CMA-ES searches |
 """
@@ -46,6 +48,9 @@ from merganser.evolution._map_elites import MapElites
 from merganser.evolution._mixed_cma_es import MixedCmaEs
 from merganser.evolution._natural_niches import NaturalNiches, Variation
 from merganser.evolution._niches import Niches, attraction, coverage, entropy, niche_fitness
+from merganser.evolution._nsga2 import Nsga2
+from merganser.evolution._objectives import Objectives
+from merganser.evolution._pareto import crowded_order, crowding, front, hypervolume, ranks
 from merganser.evolution._paths import PathSpace
 from merganser.evolution._random import keyed_generator
 from merganser.evolution._recipes import Genes, RecipeGenome, RecipeSpace
@@ -78,6 +83,8 @@ __all__ = [
     "NaturalNiches",
     "NicheScreening",
     "Niches",
+    "Nsga2",
+    "Objectives",
     "PathSpace",
     "Proposal",
     "RandomSearch",
@@ -94,12 +101,17 @@ __all__ = [
     "angle_between",
     "attraction",
     "coverage",
+    "crowded_order",
+    "crowding",
     "dense_genome",
     "drawn_cross",
     "entropy",
+    "front",
+    "hypervolume",
     "keyed_generator",
     "niche_fitness",
     "random_start",
+    "ranks",
     "uses_diagonal",
     "weighted_mean",
     "weighted_means",

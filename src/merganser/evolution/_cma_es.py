@@ -14,8 +14,13 @@ The engine changes in place, so a state must not be used after its successor exi
 every search: by telling a fresh one what the journal holds. Generation $g$ draws from a generator keyed by
 (run seed, $g$); the global random state is neither read nor set.
 
+Where the strategy's own criteria end it, a new one may begin, with twice the population, at a point drawn from the
+bounds and keyed by (run seed, restart); without bounds, where the first one began.
+
 References:
     Hansen, *The CMA Evolution Strategy: A Tutorial*, 2016, https://arxiv.org/abs/1604.00772.
+    Auger, Hansen, *A Restart CMA Evolution Strategy With Increasing Population Size*, CEC 2005,
+    https://doi.org/10.1109/CEC.2005.1554902.
     Akiba et al., *Evolutionary Optimization of Model Merging Recipes*, 2024, https://arxiv.org/abs/2403.13187.
 """
 
@@ -137,8 +142,11 @@ class CmaEs:
         generation: Candidates of the present generation.
         handed: How many of them were handed out.
         losses: Losses of those that were scored, in order.
-        converged: Whether the strategy's own stopping criteria held after the last generation.
+        converged: Whether the strategy's own stopping criteria held after the last generation, and no restart is left.
         plateaus: Generations so far whose candidates all scored the same.
+        restarts: How often a new strategy may begin where one has converged.
+        restarted: How often one did.
+        earlier: Generations of the strategies before the present one.
     """
 
     vectors: VectorSpace
@@ -152,6 +160,9 @@ class CmaEs:
     losses: tuple[float, ...] = ()
     converged: bool = False
     plateaus: int = 0
+    restarts: int = 0
+    restarted: int = 0
+    earlier: int = 0
 
     @classmethod
     def start(
@@ -162,6 +173,7 @@ class CmaEs:
         seed: int,
         population: int | None = None,
         covariance: Covariance = "auto",
+        restarts: int = 0,
     ) -> CmaEs:
         r"""A search that has not asked yet.
 
@@ -171,11 +183,11 @@ class CmaEs:
             seed: Seed of the run.
             population: Candidates per generation; by default the library's $4 + 3 \ln n$.
             covariance: `full`, `diagonal`, or `auto`: full up to [`FULL_COVARIANCE_LIMIT`][] dimensions.
+            restarts: How often to begin again, with twice the population, where the strategy has converged.
 
         Raises:
             ValueError: If there are fewer than two dimensions, or two candidates in a generation.
         """
-        cma = _library()
         dimensions = len(vectors.start)
         if dimensions < 2:
             raise ValueError(
@@ -187,21 +199,9 @@ class CmaEs:
                 f"CMA-ES needs at least 2 candidates per generation, but `population` is {population}."
             )
         normals = [keyed_generator(seed, "cma-es", 0)]
-        options: dict[str, Any] = {
-            "verbose": -9,
-            "signals_filename": "",  # else it obeys a file of that name in the working directory
-            "seed": np.nan,  # neither seed nor read numpy's global generator
-            "randn": lambda *shape: normals[0].standard_normal(shape),
-            "tolflatfitness": np.inf,  # scores of 0 and 1 tie easily; small steps end the search, not ties
-            "tolfun": 0.0,  # else one generation whose candidates all score the same would end it
-            "CMA_diagonal": uses_diagonal(dimensions, covariance),
-        }
-        if population is not None:
-            options["popsize"] = population
-        if vectors.bounds is not None:
-            options["bounds"] = list(vectors.bounds)
-        engine = cma.CMAEvolutionStrategy(vectors.start, vectors.step, options)
-        return cls(vectors, seed, engine, normals, Best(population or 20, weights))
+        diagonal = uses_diagonal(dimensions, covariance)
+        engine = _engine(vectors, vectors.start, population, normals, diagonal=diagonal)
+        return cls(vectors, seed, engine, normals, Best(population or 20, weights), restarts=restarts)
 
     @property
     def dimensions(self) -> int:
@@ -216,7 +216,7 @@ class CmaEs:
     @property
     def generations(self) -> int:
         """Number of generations that were scored."""
-        return self.engine.countiter
+        return self.earlier + self.engine.countiter
 
     @property
     def diagonal(self) -> bool:
@@ -262,9 +262,10 @@ class CmaEs:
             self.engine.tell(list(self.generation), losses)
             stop = bool(self.engine.stop())  # asked once a generation: the engine counts how often it is
             plateaus = self.plateaus + (min(losses) == max(losses))
-            return replace(
+            told = replace(
                 self, best=best, generation=(), handed=0, losses=(), converged=stop, plateaus=plateaus
             )
+            return told._begun_again() if stop and self.restarted < self.restarts else told
         return replace(self, best=best, losses=tuple(losses))
 
     def screen(self, proposal: Proposal) -> None:
@@ -282,8 +283,42 @@ class CmaEs:
         return replace(self, best=self.best.on(weights, scores))
 
     def _next_generation(self) -> CmaEs:
-        self.normals[0] = keyed_generator(self.seed, "cma-es", self.engine.countiter)
+        self.normals[0] = keyed_generator(self.seed, "cma-es", self.generations)
         return replace(self, generation=tuple(self.engine.ask()), handed=0, losses=())
+
+    def _begun_again(self) -> CmaEs:
+        """With a new strategy of twice the population."""
+        bounds, start, number = self.vectors.bounds, self.vectors.start, self.restarted + 1
+        if bounds is not None:
+            start = keyed_generator(self.seed, "cma-es restart", number).uniform(*bounds, len(start))
+        population = 2 * self.engine.popsize
+        engine = _engine(self.vectors, start, population, self.normals, diagonal=self.diagonal)
+        return replace(self, engine=engine, converged=False, restarted=number, earlier=self.generations)
+
+
+def _engine(
+    vectors: VectorSpace,
+    start: Float[np.ndarray, " dimensions"],
+    population: int | None,
+    normals: list[np.random.Generator],
+    *,
+    diagonal: bool,
+) -> Any:
+    """The strategy of the library, which reads nothing from outside."""
+    options: dict[str, Any] = {
+        "verbose": -9,
+        "signals_filename": "",  # else it obeys a file of that name in the working directory
+        "seed": np.nan,  # neither seed nor read numpy's global generator
+        "randn": lambda *shape: normals[0].standard_normal(shape),
+        "tolflatfitness": np.inf,  # scores of 0 and 1 tie easily; small steps end the search, not ties
+        "tolfun": 0.0,  # else one generation whose candidates all score the same would end it
+        "CMA_diagonal": diagonal,
+    }
+    if population is not None:
+        options["popsize"] = population
+    if vectors.bounds is not None:
+        options["bounds"] = list(vectors.bounds)
+    return _library().CMAEvolutionStrategy(start, vectors.step, options)
 
 
 def _library() -> Any:

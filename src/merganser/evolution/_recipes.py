@@ -53,10 +53,12 @@ class RecipeGenome:
     Attributes:
         models: Digests of the models that the blueprint numbers: the base first, if there is one.
         blueprint: The merge.
+        genes: The coordinates in [0, 1] it was decoded from, for searches that vary them; no part of what it is.
     """
 
     models: tuple[str, ...]
     blueprint: Blueprint
+    genes: tuple[float, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -144,7 +146,7 @@ class RecipeSpace:
         for gene, value in zip(self.genes, values, strict=True):
             found.setdefault((gene.parameter, gene.model), []).append(value)
         settings = {key: self._setting(each) for key, each in found.items()}
-        return RecipeGenome(self._models, self._with(settings))
+        return RecipeGenome(self._models, self._with(settings), tuple(map(float, vector)))
 
     def _setting(self, values: Sequence[Scalar]) -> Setting:
         return Setting.of(values[0]) if len(values) == 1 else self.grouping.setting(values)

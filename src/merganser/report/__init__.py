@@ -5,6 +5,7 @@
 | [`write_report`][] | the file |
 | [`run_info`][], [`RunInfo`][], [`Failure`][] | the facts of a run |
 | [`win_info`][], [`WinInfo`][], [`niche_order`][] | which member solves which sample |
+| [`fronts_info`][], [`FrontsInfo`][], [`Stage`][], [`Marked`][] | what could be traded for what |
 | [`lineage_info`][], [`LineageInfo`][], [`Ancestor`][], [`Descent`][] | where the winner comes from |
 | [`share_info`][], [`ShareInfo`][], [`LayerShare`][] | how much of each seed is where in the winner |
 | [`explanation_chart`][], [`write_explanation`][] | what became of the task vectors in a merge |
@@ -13,6 +14,7 @@ Nothing that draws is imported before a report is written.
 """
 
 from merganser.report._explanation import explanation_chart, write_explanation
+from merganser.report._fronts import FrontsInfo, Marked, Stage, fronts_info
 from merganser.report._lineage import Ancestor, Descent, LineageInfo, lineage_info
 from merganser.report._run_info import Failure, RunInfo, run_info
 from merganser.report._shares import LayerShare, ShareInfo, share_info
@@ -23,12 +25,16 @@ __all__ = [
     "Ancestor",
     "Descent",
     "Failure",
+    "FrontsInfo",
     "LayerShare",
     "LineageInfo",
+    "Marked",
     "RunInfo",
     "ShareInfo",
+    "Stage",
     "WinInfo",
     "explanation_chart",
+    "fronts_info",
     "lineage_info",
     "niche_order",
     "run_info",

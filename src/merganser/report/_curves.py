@@ -54,12 +54,12 @@ def progress_chart(info: RunInfo, *, description: str) -> dict[str, Any]:
 
 
 def diversity_chart(info: RunInfo, field: str, *, description: str) -> dict[str, Any]:
-    """Coverage or entropy over evaluations, from 0 to 1."""
+    """Coverage, entropy or hypervolume over evaluations, from 0 to 1."""
     import altair as alt
 
-    form, colour = (".0%", BLUE) if field == "coverage" else (".1f", GREEN)
+    form, colour = (".1f", GREEN) if field == "entropy" else (".0%", BLUE)
     axis = alt.Axis(
-        format=form, values=[0, 0.25, 0.5, 0.75, 1] if field == "coverage" else [0, 0.2, 0.4, 0.6, 0.8, 1]
+        format=form, values=[0, 0.2, 0.4, 0.6, 0.8, 1] if field == "entropy" else [0, 0.25, 0.5, 0.75, 1]
     )
     base = alt.Chart(_points(info.progress)).encode(
         x=_evaluations(info.progress),
@@ -71,7 +71,7 @@ def diversity_chart(info: RunInfo, field: str, *, description: str) -> dict[str,
     ]
     if len(info.progress) < 4:
         parts.append(base.mark_point(color=colour, size=60, filled=True, opacity=1))
-    tooltip = (field, field, ".1%") if field == "coverage" else (field, "entropy, bits", ".3f")
+    tooltip = (field, "entropy, bits", ".3f") if field == "entropy" else (field, field, ".1%")
     return finished([*parts, *_cursor(info.progress, [tooltip])], 170, description)
 
 
@@ -83,7 +83,7 @@ class _Label(NamedTuple):
 def _points(progress: Iterable[Progress]) -> alt.Data:
     import altair as alt
 
-    fields = ("evaluations", "best", "mean", "validation", "coverage", "entropy", "members")
+    fields = ("evaluations", "best", "mean", "validation", "coverage", "entropy", "members", "hypervolume")
     rounded = [
         [round(v, 4) if isinstance(v, float) else v for v in (getattr(p, f) for f in fields)]
         for p in progress

@@ -18,6 +18,7 @@ from merganser.run import (
     Child,
     Estimate,
     EvolveSettings,
+    FrontMember,
     Journal,
     ModelScores,
     Progress,
@@ -56,6 +57,7 @@ class RunInfo:
         baselines: What merges by rule scored that the winner is compared with.
         watched: Scores on the tasks that nothing was selected on.
         answers: Some questions of the test, with what the parents and the winner answered.
+        front: Of several objectives: the final members that no other dominates; empty while the run is not finished.
         gain: Winner minus the best parent on the test samples; None without a test or a winner.
         leader: Index of the winner, or of the best member while there is none; None without members.
         members: Indices of the candidates that the search holds now.
@@ -84,6 +86,7 @@ class RunInfo:
     baselines: tuple[ModelScores, ...]
     watched: tuple[Watched, ...]
     answers: tuple[Answered, ...]
+    front: tuple[FrontMember, ...]
     gain: Interval | None
     leader: int | None
     members: tuple[int, ...]
@@ -176,6 +179,7 @@ def run_info(run: str | Path) -> RunInfo:
         baselines=tuple(map(ModelScores.from_json, outcome.get("baselines", ()))),
         watched=tuple(map(Watched.from_json, outcome.get("watched", ()))),
         answers=tuple(map(Answered.from_json, outcome.get("answers", ()))),
+        front=tuple(map(FrontMember.from_json, outcome.get("front", ()))),
         gain=None if not outcome.get("gain") else Interval(**outcome["gain"]),
         leader=_leader(log.events, members, winner),
         members=members,

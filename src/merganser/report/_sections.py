@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from merganser.report._curves import diversity_chart, progress_chart
+from merganser.report._front_chart import front_chart
+from merganser.report._fronts import FrontsInfo
 from merganser.report._html import Html, element, table
 from merganser.report._interval_chart import interval_chart
 from merganser.report._lineage import LineageInfo
@@ -17,10 +19,11 @@ from merganser.report._share_chart import share_chart
 from merganser.report._shares import ShareInfo
 from merganser.report._theme import MATRIX_COLOUR
 from merganser.report._wins import MOST_COLUMNS, WinInfo, bin_width
-from merganser.report._words import count, counted, percent, percent_interval, points
+from merganser.report._words import count, counted, listed, percent, percent_interval, points
 
 _LABELLED_ROWS = 60
 _LISTED_LAYERS = 40
+_LISTED_FRONT = 20
 
 
 class Section(NamedTuple):
@@ -99,6 +102,43 @@ def diversity_section(info: RunInfo) -> Section:
             f"; the best alone scores {percent(last.best)}. What lies between is what crossover can still win"
         )
     return section("diversity", title, element("p", f"{words}."), panels, charts=charts)
+
+
+def front_section(info: RunInfo, fronts: FrontsInfo | None) -> Section | None:
+    """What could be traded for what; no section where there is one objective only."""
+    if fronts is None:
+        return None
+    last = fronts.stages[-1]
+    words = f"{counted(len(last.points), 'trade-off')} between {listed(list(fronts.objectives))} that nobody beats"
+    caption = "Models that no other beats on one task without losing on another, on the search samples. "
+    if len(fronts.objectives) == 2:
+        caption += "The paler a front, the fewer evaluations had been made."
+    else:
+        caption += "Each line is one of them."
+    spec = front_chart(fronts, description=f"{words}, after {counted(last.evaluations, 'evaluation')}.")
+    parts, charts = [_figure("front", caption)], {"front": spec}
+    if any(point.hypervolume is not None for point in info.progress):
+        volume = info.progress[-1].hypervolume
+        charts["hypervolume"] = diversity_chart(
+            info, "hypervolume", description=f"Hypervolume over evaluations; it ends at {percent(volume)}."
+        )
+        meaning = "Share of the space of all scores that the members dominate."
+        parts.append(_figure("hypervolume", meaning, "Hypervolume"))
+    if info.front:
+        parts.append(_front_table(info))
+    return section("front", "Trade-offs", element("p", f"{words}."), *parts, charts=charts)
+
+
+def _front_table(info: RunInfo) -> Html:
+    names = list(info.front[0].search)
+    rows = [
+        [
+            f"{member.recipe[:8]}{', winner' if info.winner and member.recipe == info.winner.digest else ''}",
+            *(f"{percent(member.search[n])} / {percent((member.validation or {}).get(n))}" for n in names),
+        ]
+        for member in info.front[:_LISTED_FRONT]
+    ]
+    return table(["recipe", *(f"{name}: search / validation" for name in names)], rows)
 
 
 def wins_section(info: RunInfo, wins: WinInfo | None) -> Section:

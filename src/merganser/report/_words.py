@@ -12,6 +12,7 @@ METHOD_NAMES = {
     "natural-niches": "natural niches (M2N2)",
     "ga": "a genetic algorithm",
     "map-elites": "MAP-Elites",
+    "nsga2": "NSGA-II",
     "cma-es": "CMA-ES",
     "random": "random search",
     "brute-force": "brute force over one weight",

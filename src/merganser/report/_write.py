@@ -6,6 +6,7 @@ from pathlib import Path
 
 from merganser.report._answers import answers_section
 from merganser.report._facts import facts_section
+from merganser.report._fronts import fronts_info
 from merganser.report._headline import headline, page_title
 from merganser.report._lineage import lineage_info
 from merganser.report._page import page
@@ -13,6 +14,7 @@ from merganser.report._run_info import run_info
 from merganser.report._sections import (
     Section,
     diversity_section,
+    front_section,
     lineage_section,
     progress_section,
     share_section,
@@ -54,6 +56,7 @@ def write_report(run: str | Path, path: str | Path | None = None) -> Path:
     sections: list[Section] = [
         progress_section(info),
         diversity_section(info),
+        *(each for each in [front_section(info, fronts_info(info))] if each is not None),
         wins_section(info, win_info(info)),
         lineage_section(info, lineage_info(info)),
         share_section(info, share_info(info)),

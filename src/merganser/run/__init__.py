@@ -4,7 +4,7 @@
 | --- | --- |
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
 | [`Watcher`][] | is shown a run in progress, about twice a second |
-| [`Outcome`][], [`ModelScores`][], [`Watched`][], [`Answered`][] | what a run found |
+| [`Outcome`][], [`ModelScores`][], [`Watched`][], [`Answered`][], [`FrontMember`][] | what a run found |
 | [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
 | [`METHODS`][] | names of the searches |
@@ -15,12 +15,14 @@
 | [`RunDirectory`][], [`Journal`][], [`Child`][], [`Progress`][], [`TaskRecord`][] | where everything is kept |
 | [`Evolution`][], [`Plan`][], [`Subsets`][], [`Parent`][], [`make_plan`][] | a run in progress |
 | [`Estimate`][], [`Savings`][] | what a figure rests on, what was not measured |
+| [`read_objectives`][] | which sample belongs to which objective, from there |
 """
 
 from merganser.run._answers import Answered
 from merganser.run._citation import sources_of_run
-from merganser.run._directory import RunDirectory
+from merganser.run._directory import RunDirectory, read_objectives
 from merganser.run._evolve import Watcher, evolve, evolve_settings, resume
+from merganser.run._front import FrontMember
 from merganser.run._inspect import Comparison, RunSummary, compare_runs, export, list_runs, summarise
 from merganser.run._journal import Child, Journal, Progress, TaskRecord
 from merganser.run._loop import Evolution
@@ -53,6 +55,7 @@ __all__ = [
     "Estimate",
     "Evolution",
     "EvolveSettings",
+    "FrontMember",
     "GenomeSettings",
     "Journal",
     "ModelScores",
@@ -79,6 +82,7 @@ __all__ = [
     "list_runs",
     "make_plan",
     "parse_settings",
+    "read_objectives",
     "read_settings",
     "resume",
     "settings_schema",

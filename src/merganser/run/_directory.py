@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from merganser._errors import ConfigError, RunError
 from merganser._version import __version__
 from merganser.evaluation import Splits
+from merganser.evolution import Objectives
 from merganser.run._journal import Journal
 from merganser.run._parents import Parent
 from merganser.run._plan import Plan, make_plan
@@ -93,6 +96,7 @@ class RunDirectory:
                 "dropped": plan.splits.dropped,
                 "size": plan.size,
                 "layers": _layer_starts(plan),
+                "objectives": _noted_objectives(plan),
             }
             Journal.create(folder / "run.db", meta, plan.tasks)
 
@@ -162,6 +166,22 @@ def _kept(parent: Parent, directory: RunDirectory) -> dict[str, Any]:
         "path": None if path is None else str(Path(path).resolve()),
         "config": dict(checkpoint.config),
     }
+
+
+def _noted_objectives(plan: Plan) -> dict[str, Any] | None:
+    """Names of the objectives, and to which of them each search sample belongs: a byte each, in hexadecimal digits."""
+    found = plan.objectives
+    if found is None:
+        return None
+    return {"names": list(found.names), "owner": found.owner.astype(np.uint8).tobytes().hex()}
+
+
+def read_objectives(meta: dict[str, Any]) -> Objectives | None:
+    """The objectives that a journal's meta data hold; None if the run has none, or began before they were noted."""
+    noted = meta.get("objectives")
+    if noted is None:
+        return None
+    return Objectives(tuple(noted["names"]), np.frombuffer(bytes.fromhex(noted["owner"]), np.uint8))
 
 
 def _layer_starts(plan: Plan) -> list[list[Any]]:

@@ -11,6 +11,7 @@ from merganser._errors import MerganserError, RunError
 from merganser.evaluation import Interval, difference_interval
 from merganser.merging import Combination, materialise, read_recipe
 from merganser.run._directory import RunDirectory
+from merganser.run._front import FrontMember
 from merganser.run._savings import NOTHING_SAVED, Savings
 from merganser.run._subsets import Estimate
 from merganser.weights import Checkpoint, open_checkpoint, save
@@ -33,6 +34,8 @@ class RunSummary:
         validation: Validation score of the winner, or of the best so far.
         test: Test score of the winner with its interval.
         coverage: Share of search samples that some member solves.
+        hypervolume: Of several objectives: the share of their space that the members dominate.
+        front: Of several objectives: the final members that no other dominates.
         seconds: Time spent.
         estimate: What the best search score rests on, of a run that scores children on subsets and is unfinished.
         measured: Sample evaluations made.
@@ -52,6 +55,8 @@ class RunSummary:
     validation: float | None = None
     test: Interval | None = None
     coverage: float | None = None
+    hypervolume: float | None = None
+    front: tuple[FrontMember, ...] = ()
     seconds: float = 0.0
     estimate: Estimate | None = None
     measured: int = 0
@@ -61,7 +66,8 @@ class RunSummary:
     def to_json(self) -> dict[str, Any]:
         """Plain form."""
         tuples = {"test": self.test, "estimate": self.estimate}
-        return {**asdict(self), **{key: value and value._asdict() for key, value in tuples.items()}}
+        plain = {key: value and value._asdict() for key, value in tuples.items()}
+        return {**asdict(self), **plain, "front": [member.to_json() for member in self.front]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +119,14 @@ def summarise(run: str | Path) -> RunSummary:
         "measured": measured + savings.rescored,
         "naive": count * samples,
         "savings": savings,
+        "hypervolume": None if last is None else last.hypervolume,
     }
     if outcome is None:
         rests = None if estimate is None else Estimate(*estimate)
         return RunSummary(state="unfinished", estimate=rests, **summary)
     test = outcome["test"] and Interval(**outcome["test"])
-    found = {"best": outcome["search"], "validation": outcome["validation"]}
+    front = tuple(map(FrontMember.from_json, outcome.get("front", ())))
+    found = {"best": outcome["search"], "validation": outcome["validation"], "front": front}
     return RunSummary(state="finished", test=test, **{**summary, **found})
 
 

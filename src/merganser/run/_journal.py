@@ -28,7 +28,7 @@ from merganser._errors import OutputError, RunError
 from merganser.evaluation import Task, pack_mask, pack_scores, unpack_mask, unpack_scores
 from merganser.evolution import Proposal, Row
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 COMMIT_SECONDS = 0.5
 
 _SCHEMA = """
@@ -44,13 +44,16 @@ CREATE TABLE scores (
     PRIMARY KEY (recipe, task)) WITHOUT ROWID;
 CREATE TABLE progress (
     evaluations INTEGER PRIMARY KEY, best REAL, mean REAL, validation REAL, coverage REAL, entropy REAL,
-    members INTEGER, measured INTEGER, clock REAL);
+    members INTEGER, measured INTEGER, clock REAL, hypervolume REAL);
 CREATE TABLE results (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
+_FROM_OLDER = {1: "ALTER TABLE progress ADD COLUMN hypervolume REAL"}
+"""What makes a journal of each older schema one of the next; done when it is opened for writing."""
+
 _CHILD = "INSERT INTO children VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SCORES = "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)"
-_PROGRESS = "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PROGRESS = "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,10 @@ class Child:
 
 
 class Progress(NamedTuple):
-    """One point of the progress curve; fractions in [0, 1], entropy in bits, `measured` in sample evaluations."""
+    """One point of the progress curve; fractions in [0, 1], entropy in bits, `measured` in sample evaluations.
+
+    `hypervolume` is None where there are no objectives, and in journals of schema 1.
+    """
 
     evaluations: int
     best: float
@@ -82,6 +88,7 @@ class Progress(NamedTuple):
     members: int
     measured: int
     clock: float
+    hypervolume: float | None = None
 
 
 class TaskRecord(NamedTuple):
@@ -117,7 +124,7 @@ class Journal:
                 self._db.execute("PRAGMA synchronous=NORMAL")
         except sqlite3.DatabaseError as error:
             raise RunError(f"{path} is no journal: {error}.") from error
-        if version != SCHEMA_VERSION:
+        if version != SCHEMA_VERSION and version not in _FROM_OLDER:
             newer = (
                 "Use the newer release that wrote it."
                 if version > SCHEMA_VERSION
@@ -126,6 +133,8 @@ class Journal:
             raise RunError(
                 f"{path} has schema version {version}, this release reads {SCHEMA_VERSION}. {newer}"
             )
+        if write and version != SCHEMA_VERSION:
+            self._bring_up_to_date(version)
         self._children: list[tuple[Any, ...]] = []
         self._scores: dict[tuple[bytes, int], tuple[bytes, bytes | None]] = {}
         self._progress: list[Progress] = []
@@ -208,6 +217,13 @@ class Journal:
     def set_meta(self, **values: Any) -> None:
         """Note plain data about the state of the run."""
         self._meta.update(values)
+
+    def _bring_up_to_date(self, version: int) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        for older in range(version, SCHEMA_VERSION):
+            self._db.execute(_FROM_OLDER[older])
+        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self._db.execute("COMMIT")
 
     @property
     def due(self) -> bool:

@@ -34,6 +34,7 @@ from merganser.evolution import (
     SubsetSearch,
     coverage,
     entropy,
+    hypervolume,
     weighted_means,
 )
 from merganser.run._journal import Journal, Progress
@@ -45,6 +46,8 @@ from merganser.run._visits import failed_on, mask_of, visit
 
 _GROWTH = 1.03
 _SMALLEST_STEP = 10
+_MOST_MEASURED = 6
+"""Objectives up to which the hypervolume is noted: of more it takes longer than a child of a small network."""
 _ASIDE = -1
 """Number of what is scored beside the children, one at a time: members on other splits."""
 
@@ -179,6 +182,7 @@ class Evolution:
             len(members),
             self.measured,
             self.seconds,
+            None if measured is not None else self._hypervolume(scores),
         )
         self.journal.add_progress(self.point)
 
@@ -196,6 +200,12 @@ class Evolution:
         if self.plan.subsets is not None:
             self._known_on(self.plan.space.seeds, self._all)
             self._move(self._all, self.search.members)
+
+    def _hypervolume(self, scores: Float[np.ndarray, "members samples"]) -> float | None:
+        objectives = self.plan.objectives
+        if objectives is None or len(objectives.names) > _MOST_MEASURED:
+            return None
+        return hypervolume(objectives.points(scores))
 
     def validation_score(self, genome: Genome) -> float | None:
         """Mean score on the validation split; None where there is none or the model fails."""

@@ -22,6 +22,7 @@ from merganser.evolution import (
 from merganser.merging import Combination, Ingredient, MergeRecipe, write_recipe
 from merganser.run._answers import Answered, telling_answers
 from merganser.run._directory import RunDirectory
+from merganser.run._front import FrontMember, front_members
 from merganser.run._loop import Evolution, MemberScores
 from merganser.run._savings import NOTHING_SAVED, Savings
 from merganser.run._subsets import Estimate
@@ -115,6 +116,7 @@ class Outcome:
         estimate: On how few search samples search scores and coverage may rest, while a run that scores children on
             subsets is unfinished; else None: they are known in full.
         answers: Of language models: some questions of the test, with what the parents and the winner answered.
+        front: Of several objectives: the members that no other dominates on the search samples, by their index.
         gain: Winner minus the best parent (chosen as the winner is) on the test samples.
         coverage: Share of search samples that some member solves.
         entropy: Mean disagreement of the members, bits.
@@ -147,6 +149,7 @@ class Outcome:
     savings: Savings = NOTHING_SAVED
     estimate: Estimate | None = None
     answers: tuple[Answered, ...] = ()
+    front: tuple[FrontMember, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One flat object: the winner's figures at the top, the parents' beside them."""
@@ -164,6 +167,7 @@ class Outcome:
             "baselines": [b.to_json() for b in self.baselines],
             "watched": [w.to_json() for w in self.watched],
             "answers": [a.to_json() for a in self.answers],
+            "front": [m.to_json() for m in self.front],
             "coverage": self.coverage,
             "entropy": self.entropy,
             "evaluations": self.evaluations,
@@ -276,6 +280,7 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         baselines=tuple(_scores_of(evolution, *named, matrix, tested=True) for named in baselines),
         watched=() if winner is None else tuple(_watched(evolution, task, winner) for task in plan.watched),
         answers=() if winner is None else _answers(evolution, winner, matrix),
+        front=() if winner is None else front_members(evolution),
     )
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from merganser._errors import ConfigError
 from merganser.evaluation import (
+    Mixture,
     SplitRule,
     Splits,
     Task,
@@ -24,6 +25,8 @@ from merganser.evolution import (
     FULL_COVARIANCE_LIMIT,
     CmaEs,
     DenseGenome,
+    Nsga2,
+    Objectives,
     RecipeGenome,
     RecipeSpace,
     Search,
@@ -44,6 +47,7 @@ from merganser.merging import (
 )
 from merganser.models import LanguageModel, LiveModel, threads_for
 from merganser.run._living import is_spoken, living_model, open_network
+from merganser.run._objectives import objectives_of
 from merganser.run._parents import Parent, make_parents, open_parents
 from merganser.run._settings import EvolveSettings, TaskSettings
 from merganser.run._spaces import make_search, make_space
@@ -94,6 +98,13 @@ class Plan:
     def model(self) -> LiveModel | LanguageModel:
         """The live model; built when it is first asked for, so that a process that scores nothing has none."""
         return self.make_model()
+
+    @cached_property
+    def objectives(self) -> Objectives | None:
+        """What a run of several tasks, or a search for several things, aims at; None for all others."""
+        if isinstance(self.search, Nsga2):
+            return self.search.objectives
+        return objectives_of(self.splits.search) if isinstance(self.splits.search, Mixture) else None
 
     @property
     def threads(self) -> int:

@@ -8,7 +8,17 @@ import numpy as np
 from jaxtyping import Float
 
 from merganser._errors import ConfigError
-from merganser.evolution import CmaEs, Genes, Grid, Grouping, RandomSearch, RecipeSpace, Search
+from merganser.evolution import (
+    CmaEs,
+    Genes,
+    Grid,
+    Grouping,
+    Nsga2,
+    Objectives,
+    RandomSearch,
+    RecipeSpace,
+    Search,
+)
 from merganser.run._settings import EvolveSettings, GenomeSettings
 from merganser.weights import Checkpoint
 
@@ -17,9 +27,18 @@ POPULATION = 20
 
 
 def recipe_search(
-    settings: EvolveSettings, space: RecipeSpace, weights: Float[np.ndarray, " samples"]
+    settings: EvolveSettings,
+    space: RecipeSpace,
+    weights: Float[np.ndarray, " samples"],
+    objectives: Callable[[], Objectives],
 ) -> Search:
     """The search over the genes of a recipe, before its first candidate.
+
+    Args:
+        settings: What was asked for.
+        space: The genes.
+        weights: Weight of each search sample.
+        objectives: What a search for several things aims at; asked for only by one.
 
     Raises:
         ConfigError: If it is one that crosses models.
@@ -28,8 +47,14 @@ def recipe_search(
     s, seed, kept = settings.search, settings.seed, settings.search.population or POPULATION
     makers: dict[str, Callable[[], Search]] = {
         "cma-es": lambda: CmaEs.start(
-            space, weights, seed=seed, population=s.population, covariance=s.covariance
+            space,
+            weights,
+            seed=seed,
+            population=s.population,
+            covariance=s.covariance,
+            restarts=s.restarts,
         ),
+        "nsga2": lambda: Nsga2.start(space, objectives(), seed=seed, population=kept),
         "random": lambda: RandomSearch.start(space, weights, seed=seed, population=kept),
         "brute-force": lambda: Grid.start(space, weights, steps=s.steps, population=kept),
     }

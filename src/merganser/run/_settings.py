@@ -23,15 +23,18 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from merganser._errors import ConfigError
 from merganser._settings_file import checked, read_yaml
 from merganser.evaluation import LmEvalSettings
 
-Method = Literal["natural-niches", "ga", "map-elites", "cma-es", "random", "brute-force"]
+Method = Literal["natural-niches", "ga", "map-elites", "nsga2", "cma-es", "random", "brute-force"]
 METHODS: tuple[str, ...] = get_args(Method)
+
+_OTHER_NAMES = {"nsga-ii": "nsga2", "NSGA-II": "nsga2"}
+"""How others write the names of searches."""
 
 _STRICT = ConfigDict(extra="forbid")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -87,7 +90,7 @@ class SearchSettings:
     """How to search.
 
     Attributes:
-        method: `natural-niches` (M2N2), `ga`, `map-elites`, `cma-es`, `random` or `brute-force`.
+        method: `natural-niches` (M2N2), `ga`, `map-elites`, `nsga2`, `cma-es`, `random` or `brute-force`.
         population: Size of the archive, or of a generation; by default 20, and of `cma-es` over the genes of a recipe
             4 + 3 ln n, as the library has it.
         alpha: How strongly crowding is punished; 0 in a GA.
@@ -99,10 +102,13 @@ class SearchSettings:
         warmup: Random seed-with-seed merges before the search proper.
         steps: Points on the grid of `brute-force`.
         bins: Cells per axis of `map-elites`.
+        axes: Of `map-elites`: names of the two tasks whose mean scores are its axes. Without it both of two tasks, and
+            of one task its odd and its even classes.
         covariance: Of `cma-es`: `full`, `diagonal`, or by size.
+        restarts: Of `cma-es`: how often to begin again, with twice the population, where it has converged.
     """
 
-    method: Method = "natural-niches"
+    method: Annotated[Method, BeforeValidator(lambda name: _OTHER_NAMES.get(name, name))] = "natural-niches"
     population: Annotated[int, Field(gt=0)] | None = None
     alpha: Annotated[float, Field(ge=0)] = 1.0
     epsilon: Annotated[float, Field(ge=0)] = 0.0
@@ -113,7 +119,9 @@ class SearchSettings:
     warmup: Annotated[int, Field(ge=0)] = 0
     steps: Annotated[int, Field(ge=2)] = 1001
     bins: Annotated[int, Field(gt=0)] = 10
+    axes: tuple[str, str] | None = None
     covariance: Literal["auto", "full", "diagonal"] = "auto"
+    restarts: Annotated[int, Field(ge=0)] = 9
 
 
 @dataclass(frozen=True, config=_STRICT)

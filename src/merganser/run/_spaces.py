@@ -20,6 +20,7 @@ from merganser.evolution import (
     MapElites,
     NaturalNiches,
     Niches,
+    Nsga2,
     RandomSearch,
     RecipeSpace,
     Search,
@@ -29,6 +30,7 @@ from merganser.evolution import (
 )
 from merganser.merging import Gram, default_workers
 from merganser.run._chromosomes import chromosomes_of, refuse_chromosomes
+from merganser.run._objectives import axes_of, required_objectives
 from merganser.run._recipe_genome import POPULATION, recipe_search, recipe_space, refuse_recipe_keys
 from merganser.run._settings import EvolveSettings
 from merganser.weights import Checkpoint, Execution, flat_read
@@ -104,7 +106,7 @@ def make_search(
     """
     s, seed = settings.search, settings.seed
     if isinstance(space, RecipeSpace):
-        return recipe_search(settings, space, weights)
+        return recipe_search(settings, space, weights, lambda: required_objectives(task))
     population = s.population or POPULATION
     if s.method in ("natural-niches", "ga"):
         ga = s.method == "ga"
@@ -116,22 +118,22 @@ def make_search(
             space, weights, seed=seed, population=population, niches=niches, variation=variation
         )
     makers: dict[str, Callable[[], Search]] = {
-        "map-elites": lambda: MapElites.start(space, weights, seed=seed, groups=_parity(task), bins=s.bins),
+        "map-elites": lambda: MapElites.start(
+            space, weights, seed=seed, groups=axes_of(task, s.axes), bins=s.bins
+        ),
+        "nsga2": lambda: Nsga2.start(space, required_objectives(task), seed=seed, population=population),
         "cma-es": lambda: CmaEs.start(
-            _vectors(space, donor), weights, seed=seed, population=population, covariance=s.covariance
+            _vectors(space, donor),
+            weights,
+            seed=seed,
+            population=population,
+            covariance=s.covariance,
+            restarts=s.restarts,
         ),
         "random": lambda: RandomSearch.start(space, weights, seed=seed, population=population),
         "brute-force": lambda: BruteForce.start(space, weights, steps=s.steps, population=population),
     }
     return makers[s.method]()
-
-
-def _parity(task: Task) -> np.ndarray:
-    """The two behaviours of MAP-Elites: samples of odd and of even class."""
-    labels = task.samples.labels
-    if labels is None:
-        raise ConfigError("MAP-Elites takes odd and even classes as its axes, but this task has no classes.")
-    return np.stack([labels % 2 == 1, labels % 2 == 0])
 
 
 def _vectors(space: Space, donor: Checkpoint) -> VectorSpace:
