@@ -56,7 +56,7 @@ def evaluate_models(
         typer.Option(
             "--task",
             "-t",
-            help="A file of questions, a task file (.yaml), digits, arrays, lm-eval:NAME, or module:function; "
+            help="A file of questions, a task file (.yaml), digits, shop, arrays, lm-eval:NAME, or module:function; "
             "repeatable.",
             metavar="TASK",
             show_default=False,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from merganser._errors import TaskError
@@ -24,11 +24,13 @@ class Graded:
         score: In [0, 1]; 1 is best.
         response: What the model wrote or chose.
         reason: Why the score is not 1; empty where it is.
+        record: What else there is to read about it, as plain data: the transcript of an episode.
     """
 
     score: float
     response: str
     reason: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 def samples_of(questions: Sequence[Question], prompt: Prompt, split: str) -> Samples:

@@ -16,8 +16,9 @@ from merganser.evaluation._samples import drawn
 from merganser.evaluation._set_metric import SetMetric
 from merganser.evaluation._splits import SplitRule, divide
 from merganser.evaluation._task import Splits
+from merganser.evaluation.environments import EnvironmentTask
 
-TextTask = GenerativeTask | ChoiceTask | SetMetric
+TextTask = GenerativeTask | ChoiceTask | SetMetric | EnvironmentTask
 
 
 def split_questions(
