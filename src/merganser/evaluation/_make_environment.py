@@ -77,9 +77,9 @@ def _shop(file: EnvironmentFile) -> _World:
 
 def _own(file: EnvironmentFile) -> _World:
     _refuse(file, "is of the shop", products=file.products)
+    source = environment_named(file.environment, seconds=file.seconds)
     if file.data is None:
         raise ConfigError(f"`environment: {file.environment}` needs `data:`, a file of goals, one a line.")
-    source = environment_named(file.environment, seconds=file.seconds)
     return _World(source, read_questions(file.data, Columns(), encoding=file.encoding), EpisodePrompt())
 
 

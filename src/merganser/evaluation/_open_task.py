@@ -4,7 +4,7 @@
 | --- | --- |
 | `digits`, `FILE.npz`, a folder of arrays | [`Classification`][]; see [`read_arrays`][] |
 | `FILE.jsonl`, `FILE.json`, `FILE.csv`, `FILE.tsv` | questions, with everything else by itself |
-| `FILE.yaml` | a task file: [`TaskFile`][], or with `environment:` [`EnvironmentFile`][] |
+| `FILE.yaml` | a task file: [`TaskFile`][], or with `environment:` an [`EnvironmentFile`][] |
 | `shop` | an [`EnvironmentTask`][] in the shop, with everything by itself |
 | `lm-eval:NAME`, `lm-eval:FILE.yaml` | a task of lm-evaluation-harness: [`open_lm_eval`][] |
 | `module:function` | what the function returns: a [`Task`][] or [`Splits`][] |

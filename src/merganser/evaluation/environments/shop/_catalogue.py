@@ -81,7 +81,7 @@ def catalogue(seed: int = 0, products: int = 1000) -> Catalogue:
 
     Examples:
         >>> catalogue().products[0].title
-        'marlowe quick drying breathable running shoes'
+        'veyra quick drying wrinkle free running shoes'
     """
     if products < 2 * len(_TYPES):
         raise ValueError(f"A shop has at least {2 * len(_TYPES)} products, but `products` is {products}.")

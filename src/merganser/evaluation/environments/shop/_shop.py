@@ -20,7 +20,8 @@ class Shop:
     """A visit to the shop.
 
     Actions are `search[words]`, on the page for searching only, and `click[text]` with one of the texts in brackets;
-    the first of them in a text counts. Everything else changes nothing. Buying ends the visit; before it the reward is 0.
+    the first of them in a text counts. Everything else changes nothing. Buying ends the visit; before it the reward
+    is 0.
 
     Args:
         catalogue: What it sells.
