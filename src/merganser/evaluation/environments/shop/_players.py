@@ -107,7 +107,7 @@ def demonstrations(
 
     Examples:
         >>> demonstrations(0, 1)[0].action
-        ' search[reflective breathable cardigan medium]'
+        ' search[lightweight breathable yoga pants x-small white]'
     """
     found = found or catalogue()
     return [
