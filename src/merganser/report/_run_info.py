@@ -21,6 +21,7 @@ from merganser.run import (
     Progress,
     RunDirectory,
     TaskRecord,
+    ToldGoal,
     Watched,
     parse_settings,
 )
@@ -60,6 +61,7 @@ class RunInfo:
         evaluations: Candidates scored.
         measured: Sample evaluations made.
         failures: Reasons of failures, the most frequent first.
+        episodes: What winner and parents did about some test goals, where the task has turns.
     """
 
     path: Path
@@ -84,6 +86,7 @@ class RunInfo:
     evaluations: int
     measured: int
     failures: tuple[Failure, ...]
+    episodes: tuple[ToldGoal, ...]
 
     @property
     def finished(self) -> bool:
@@ -139,6 +142,7 @@ def run_info(run: str | Path) -> RunInfo:
         outcome: dict[str, Any] = journal.outcome() or {}
         meta = journal.meta()
         splits = tuple(journal.tasks())
+        episodes = tuple(map(ToldGoal.from_json, journal.episodes()))
         log = _Log.of(journal.children())
         progress = tuple(journal.progress())
         names = tuple(entry["name"] for entry in meta["parents"])
@@ -170,6 +174,7 @@ def run_info(run: str | Path) -> RunInfo:
         evaluations=log.count,
         measured=log.measured,
         failures=tuple(Failure(*pair) for pair in log.reasons.most_common()),
+        episodes=episodes,
     )
 
 

@@ -4,7 +4,7 @@
 | --- | --- |
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
 | [`Watcher`][] | is shown a run in progress, about twice a second |
-| [`Outcome`][], [`ModelScores`][], [`Watched`][] | what a run found |
+| [`Outcome`][], [`ModelScores`][], [`Watched`][], [`ToldGoal`][], [`ToldEpisode`][] | what a run found |
 | [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
 | [`METHODS`][] | names of the searches |
@@ -18,6 +18,7 @@
 
 from merganser.run._citation import sources_of_run
 from merganser.run._directory import RunDirectory
+from merganser.run._episodes import ToldEpisode, ToldGoal
 from merganser.run._evolve import Watcher, evolve, evolve_settings, resume
 from merganser.run._inspect import Comparison, RunSummary, compare_runs, export, list_runs, summarise
 from merganser.run._journal import Child, Journal, Progress, TaskRecord
@@ -59,6 +60,8 @@ __all__ = [
     "SplitSettings",
     "TaskRecord",
     "TaskSettings",
+    "ToldEpisode",
+    "ToldGoal",
     "Tuned",
     "Watched",
     "Watcher",

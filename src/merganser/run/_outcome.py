@@ -21,6 +21,7 @@ from merganser.evolution import (
 )
 from merganser.merging import Combination, Ingredient, MergeRecipe, write_recipe
 from merganser.run._directory import RunDirectory
+from merganser.run._episodes import told_goals
 from merganser.run._loop import Evolution
 from merganser.weights import Checkpoint, fingerprint, save
 
@@ -176,7 +177,8 @@ def conclude(evolution: Evolution, directory: RunDirectory) -> Outcome:
         _write_member(evolution, directory, member)
     outcome = _outcome(evolution, directory, winner)
     evolution.save()
-    evolution.journal.commit({"outcome": outcome.to_json()})
+    told = told_goals(evolution, winner.genome)
+    evolution.journal.commit({"outcome": outcome.to_json(), "episodes": [goal.to_json() for goal in told]})
     return outcome
 
 
