@@ -127,3 +127,15 @@ def test_a_language_model_answers_chooses_and_is_measured(command, speaker, tmp_
     assert len(rows) == 30
     assert all(row["response"] for row in rows[10:])
     assert all(row["score"] == 1 or row["reason"] for row in rows[:20])
+
+
+def test_episodes_are_written_with_their_turns(command, tmp_path):
+    (tmp_path / "shop.yaml").write_text(
+        "environment: shop\ngoals: 10\nproducts: 50\nsteps: 2\nmax_tokens: 6\nwindow: 0\n"
+    )
+    out = tmp_path / "episodes.jsonl"
+    done = command("evaluate", STORIES, "-t", tmp_path / "shop.yaml", "--samples", out, "--json")
+    assert last_json(done)["results"][0]["samples"] == 2
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["score"], row["ended"], len(row["turns"])) for row in rows] == [(0, "steps", 2)] * 2
+    assert rows[0]["turns"][0]["observation"].startswith(f"Instruction: {rows[0]['question']}")

@@ -208,6 +208,42 @@ def test_names_from_outside_stay_text(edited):
     assert HOSTILE in json.dumps(page.data["spec-shares"])
 
 
+def test_episodes_stand_side_by_side_and_stay_text(read, edited, combination):
+    told = {
+        "goal": "buy <b>shoes</b>",
+        "episodes": [
+            {
+                "model": "winner",
+                "score": 1,
+                "reason": "",
+                "turns": [["a page", "click[x]"]],
+                "last": "bought",
+            },
+            {
+                "model": "first",
+                "score": 0,
+                "reason": "not done after 2 steps",
+                "turns": [["a page", ""], ["a page", HOSTILE]],
+                "last": "a page",
+            },
+        ],
+    }
+    row = json.dumps([told]).replace("'", "''")
+    page = Reader(write_report(edited(f"REPLACE INTO results VALUES ('episodes', '{row}')")).read_text())
+    assert headings(page) == [*SECTIONS[:-1], "episodes", SECTIONS[-1]]
+    assert page.all("b") == []
+    for text in (
+        "1. buy <b>shoes</b>",
+        "click[x]",
+        "(nothing)",
+        "not done after 2 steps",
+        HOSTILE,
+        "> click[x]",
+    ):
+        assert text in page.text
+    assert len(page.all("details")) == 2 + len(read(combination).all("details"))
+
+
 def test_the_report_lies_in_the_run_unless_told_otherwise(combination, tmp_path):
     assert write_report(combination) == combination / "report.html"
     assert write_report(str(combination), tmp_path / "new" / "r.html") == tmp_path / "new" / "r.html"

@@ -23,7 +23,7 @@ OUTPUT_PANEL = "What comes out"
 
 MODEL_FORMS = "path, hub id (`org/name@revision`), FILE.gguf, or `base+adapter`, which applies a LoRA"
 TASK_FORMS = (
-    "digits, FILE.npz, a folder of arrays, questions (FILE.jsonl, .json, .csv, .tsv), a task file (.yaml), "
+    "digits, shop, FILE.npz, a folder of arrays, questions (FILE.jsonl, .json, .csv, .tsv), a task file (.yaml), "
     "lm-eval:NAME, or module:function"
 )
 """What a reference to a model or a task can be, for the help of options that take one."""

@@ -8,6 +8,7 @@
 | [`Question`][], [`Prompt`][] | what a language model is asked, and how |
 | [`TextTask`][]: [`GenerativeTask`][], [`ChoiceTask`][], [`SetMetric`][]; [`Graded`][] | their tasks |
 | [`open_task`][], [`TaskFile`][], [`is_task_file`][], [`make_task`][] | tasks by reference |
+| [`EnvironmentTask`][], [`EnvironmentFile`][], [`make_environment_task`][] | tasks of several turns |
 | [`read_questions`][], [`Columns`][], [`split_questions`][] | questions from files |
 | [`open_lm_eval`][], [`LmEvalSettings`][], [`LmEvalTask`][] | tasks of lm-evaluation-harness |
 | [`Mixture`][], [`sample_weights`][], [`join_splits`][] | several tasks as one |
@@ -24,10 +25,12 @@ from merganser.evaluation._arrays import LabelledArrays, read_arrays
 from merganser.evaluation._choice import ChoiceTask
 from merganser.evaluation._classification import Classification
 from merganser.evaluation._columns import Columns, read_questions
+from merganser.evaluation._environment_file import EnvironmentFile
 from merganser.evaluation._evaluate import Chosen, SplitName, Stage, choose, evaluate
 from merganser.evaluation._generative import GenerativeTask
 from merganser.evaluation._graded import Graded
 from merganser.evaluation._intervals import Interval, difference_interval, mean_interval
+from merganser.evaluation._make_environment import make_environment_task
 from merganser.evaluation._make_task import make_task
 from merganser.evaluation._matrix import ScoreMatrix
 from merganser.evaluation._mixture import Mixture, join_splits, sample_weights
@@ -44,6 +47,7 @@ from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
 from merganser.evaluation._task import Splits, Task
 from merganser.evaluation._task_file import TaskFile, is_task_file
 from merganser.evaluation._text_task import TextTask
+from merganser.evaluation.environments import EnvironmentTask
 from merganser.evaluation.lm_eval import LmEvalSettings, LmEvalTask, open_lm_eval
 
 __all__ = [
@@ -51,6 +55,8 @@ __all__ = [
     "Chosen",
     "Classification",
     "Columns",
+    "EnvironmentFile",
+    "EnvironmentTask",
     "Evaluation",
     "GenerativeTask",
     "Graded",
@@ -81,6 +87,7 @@ __all__ = [
     "evaluate",
     "is_task_file",
     "join_splits",
+    "make_environment_task",
     "make_task",
     "mean_interval",
     "open_lm_eval",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from merganser._errors import NonFiniteOutputError
 
@@ -17,11 +18,13 @@ class Graded:
         score: In [0, 1]; 1 is best.
         response: What the model wrote or chose.
         reason: Why the score is not 1; empty where it is.
+        record: What else there is to read about it, as plain data: the transcript of an episode.
     """
 
     score: float
     response: str
     reason: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_finite(name: str, values: Iterable[float]) -> None:

@@ -4,7 +4,8 @@
 | --- | --- |
 | `digits`, `FILE.npz`, a folder of arrays | [`Classification`][]; see [`read_arrays`][] |
 | `FILE.jsonl`, `FILE.json`, `FILE.csv`, `FILE.tsv` | questions, with everything else by itself |
-| `FILE.yaml` | a task file: [`TaskFile`][] |
+| `FILE.yaml` | a task file: [`TaskFile`][], or with `environment:` an [`EnvironmentFile`][] |
+| `shop` | an [`EnvironmentTask`][] in the shop, with everything by itself |
 | `lm-eval:NAME`, `lm-eval:FILE.yaml` | a task of lm-evaluation-harness: [`open_lm_eval`][] |
 | `module:function` | what the function returns: a [`Task`][] or [`Splits`][] |
 """
@@ -16,8 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from merganser._errors import ConfigError, TaskError
+from merganser._settings_file import read_yaml
 from merganser.evaluation._arrays import read_arrays
 from merganser.evaluation._classification import Classification
+from merganser.evaluation._environment_file import (
+    SHOP,
+    EnvironmentFile,
+    is_environment,
+    parse_environment_file,
+)
+from merganser.evaluation._make_environment import make_environment_task
 from merganser.evaluation._make_task import make_task
 from merganser.evaluation._rows import SUFFIXES
 from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
@@ -61,7 +70,12 @@ def open_task(
         return open_lm_eval(text, lm_eval or LmEvalSettings(), rule or SplitRule("paper"))
     if lm_eval is not None:
         raise ValueError(f"Settings of lm-eval are for tasks `lm-eval:NAME`, but the task is {text}.")
+    if text == SHOP:
+        return make_environment_task(EnvironmentFile(SHOP), rule)
     if path.suffix in _YAML:
+        content = read_yaml(path)
+        if is_environment(content):
+            return make_environment_task(parse_environment_file(content, path), rule)
         return make_task(read_task_file(path), rule)
     if ":" in text and not path.exists():
         return _called(text)
@@ -84,7 +98,8 @@ def _called(reference: str) -> Splits:
         make: Any = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"Expected a task: a file, `digits`, or `module:function`, but {reference!r} cannot be found: {error}."
+            f"Expected a task: a file, `digits`, `shop`, or `module:function`, but {reference!r} cannot be found: "
+            f"{error}."
         ) from error
     made = make()
     splits = made if isinstance(made, Splits) else Splits(made)

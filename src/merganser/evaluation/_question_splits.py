@@ -14,11 +14,12 @@ from merganser.evaluation._samples import drawn
 from merganser.evaluation._splits import SplitRule, divide
 from merganser.evaluation._task import Splits
 from merganser.evaluation._text_task import TextTask
+from merganser.evaluation.environments import EnvironmentTask
+
+_Asked = TextTask | EnvironmentTask
 
 
-def split_questions(
-    task: TextTask, rule: SplitRule | None = SplitRule(), test: TextTask | None = None
-) -> Splits:
+def split_questions(task: _Asked, rule: SplitRule | None = SplitRule(), test: _Asked | None = None) -> Splits:
     """Divide the questions of a task.
 
     Args:
@@ -89,13 +90,13 @@ def _shares(sizes: dict[str, int], limit: int) -> dict[str, int]:
     return counts
 
 
-def _part(task: TextTask, mask: np.ndarray, split: str) -> TextTask:
+def _part(task: _Asked, mask: np.ndarray, split: str) -> _Asked:
     if not mask.any():
         raise TaskError(f"The {split} split of {task.name} is empty. Give more data or other fractions.")
     return task.part([task.questions[i] for i in np.flatnonzero(mask)], split)
 
 
-def _near(splits: dict[str, TextTask], split: str) -> str | None:
+def _near(splits: dict[str, _Asked], split: str) -> str | None:
     if split not in splits:
         return None
     search, held_out = splits["search"].questions, splits[split].questions

@@ -51,10 +51,10 @@ class Result:
             row = {"model": self.model, "task": self.task, "split": self.split, "sample": self.hashes[i]}
             if self.questions:
                 row["question"] = self.questions[i]
-            graded = (
-                {"response": self.graded[i].response, "reason": self.graded[i].reason} if self.graded else {}
-            )
-            yield {**row, "score": float(score), **graded}
+            if self.graded:
+                graded = self.graded[i]
+                row |= {"response": graded.response, "reason": graded.reason, **graded.record}
+            yield {**row, "score": float(score)}
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,13 @@ class LanguageModel:
         with fitting_threads(self.size):
             return generate(self._ready(), self.tokens, requests, seconds=seconds)
 
+    def room(self, prompt: str) -> int | None:
+        """Tokens that an answer to a prompt may have in the model's context; None if the model does not say."""
+        from merganser.models._generation import context_size
+
+        most = context_size(self.module)
+        return None if most is None else most - len(self.tokens.prompt(prompt))
+
     def log_likelihoods(self, requests: Sequence[Continuation]) -> list[LogLikelihood]:
         """How probable texts are after their contexts, many at a time.
 

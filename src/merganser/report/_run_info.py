@@ -25,6 +25,7 @@ from merganser.run import (
     RunDirectory,
     Savings,
     TaskRecord,
+    ToldGoal,
     Watched,
     parse_settings,
 )
@@ -69,6 +70,7 @@ class RunInfo:
         savings: Sample evaluations that were not made, by cause.
         estimate: What the best search score so far rests on, of a run that scores children on subsets; None in full.
         subset: What search scores of the curve and of the log rest on at least; None if on all samples.
+        episodes: What winner and parents did about some test goals, where the task has turns.
     """
 
     path: Path
@@ -98,6 +100,7 @@ class RunInfo:
     savings: Savings
     estimate: Estimate | None
     subset: Estimate | None
+    episodes: tuple[ToldGoal, ...]
 
     @property
     def finished(self) -> bool:
@@ -153,6 +156,7 @@ def run_info(run: str | Path) -> RunInfo:
         outcome: dict[str, Any] = journal.outcome() or {}
         meta = journal.meta()
         splits = tuple(journal.tasks())
+        episodes = tuple(map(ToldGoal.from_json, journal.episodes()))
         log = _Log.of(journal.children())
         progress = tuple(journal.progress())
         names = tuple(entry["name"] for entry in meta["parents"])
@@ -191,6 +195,7 @@ def run_info(run: str | Path) -> RunInfo:
         savings=savings,
         estimate=None if outcome or rests is None else Estimate(*rests),
         subset=_subset(settings, splits[0].samples),
+        episodes=episodes,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from merganser.report._answers import answers_section
+from merganser.report._episodes import episodes_section
 from merganser.report._facts import facts_section
 from merganser.report._fronts import fronts_info
 from merganser.report._headline import headline, page_title
@@ -61,7 +62,11 @@ def write_report(run: str | Path, path: str | Path | None = None) -> Path:
         lineage_section(info, lineage_info(info)),
         share_section(info, share_info(info)),
         test_section(info),
-        *(each for each in (answers_section(info), watch_section(info)) if each is not None),
+        *(
+            each
+            for each in (answers_section(info), episodes_section(info), watch_section(info))
+            if each is not None
+        ),
         facts_section(info),
     ]
     charts = {name: spec for section in sections for name, spec in section.charts.items()}

@@ -5,6 +5,7 @@
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
 | [`Watcher`][] | is shown a run in progress, about twice a second |
 | [`Outcome`][], [`ModelScores`][], [`Watched`][], [`Answered`][], [`FrontMember`][] | what a run found |
+| [`ToldGoal`][], [`ToldEpisode`][] | episodes to read, of tasks of several turns |
 | [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
 | [`METHODS`][] | names of the searches |
@@ -21,6 +22,7 @@
 from merganser.run._answers import Answered
 from merganser.run._citation import sources_of_run
 from merganser.run._directory import RunDirectory, read_objectives
+from merganser.run._episodes import ToldEpisode, ToldGoal
 from merganser.run._evolve import Watcher, evolve, evolve_settings, resume
 from merganser.run._front import FrontMember
 from merganser.run._inspect import Comparison, RunSummary, compare_runs, export, list_runs, summarise
@@ -72,6 +74,8 @@ __all__ = [
     "Subsets",
     "TaskRecord",
     "TaskSettings",
+    "ToldEpisode",
+    "ToldGoal",
     "Tuned",
     "Watched",
     "Watcher",

@@ -273,6 +273,11 @@ class Journal:
         outcome = None if found is None else json.loads(found[0])
         return outcome if outcome and outcome["evaluations"] == self.count() else None
 
+    def episodes(self) -> list[dict[str, Any]]:
+        """Episodes to read, goal by goal; none while the run is not finished, or where its task has no turns."""
+        found = self._db.execute("SELECT value FROM results WHERE key = 'episodes'").fetchone()
+        return [] if found is None or self.outcome() is None else json.loads(found[0])
+
     def children(self, first: int = 0) -> Iterator[Child]:
         """The event log from one index on."""
         query = "SELECT * FROM children WHERE idx >= ? ORDER BY idx"

@@ -22,6 +22,7 @@ from merganser.evolution import (
 from merganser.merging import Combination, Ingredient, MergeRecipe, write_recipe
 from merganser.run._answers import Answered, telling_answers
 from merganser.run._directory import RunDirectory
+from merganser.run._episodes import told_goals
 from merganser.run._front import FrontMember, front_members
 from merganser.run._loop import Evolution, MemberScores
 from merganser.run._savings import NOTHING_SAVED, Savings
@@ -194,7 +195,8 @@ def conclude(evolution: Evolution, directory: RunDirectory) -> Outcome:
         _write_member(evolution, directory, member)
     outcome = _outcome(evolution, directory, winner)
     evolution.save()
-    evolution.journal.commit({"outcome": outcome.to_json()})
+    told = told_goals(evolution, winner.genome)
+    evolution.journal.commit({"outcome": outcome.to_json(), "episodes": [goal.to_json() for goal in told]})
     return outcome
 
 

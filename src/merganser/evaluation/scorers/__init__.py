@@ -18,17 +18,20 @@ import re
 from collections.abc import Callable, Mapping
 
 from merganser._errors import ConfigError
-from merganser.evaluation.scorers._function import function_scorer
+from merganser.evaluation.scorers._function import function_scorer, source_digest
 from merganser.evaluation.scorers._language import gated, script_share
 from merganser.evaluation.scorers._numbers import NUMERIC, answer_number, numbers_in
 from merganser.evaluation.scorers._rouge import ROUGE, rouge_l
 from merganser.evaluation.scorers._scorer import Scorer, Verdict
 from merganser.evaluation.scorers._texts import LETTER, chosen_letter, contains, exact, regex
+from merganser.evaluation.scorers._worker import Stopped, Worker
 
 __all__ = [
     "SCORERS",
     "Scorer",
+    "Stopped",
     "Verdict",
+    "Worker",
     "answer_number",
     "chosen_letter",
     "function_scorer",
@@ -37,6 +40,7 @@ __all__ = [
     "rouge_l",
     "scorer_named",
     "script_share",
+    "source_digest",
 ]
 
 

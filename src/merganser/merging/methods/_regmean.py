@@ -12,9 +12,9 @@ In $\tilde G_t$ the elements off the diagonal are scaled by $\alpha$: correlatio
 | regmean | of model $t$ |
 | regmean_plus_plus | of model $t$'s block, when what comes before it is merged already |
 
-The default $\alpha$ is the 0.9 that the authors use for language models. Where `benchmarks/` tuned it, 1 was chosen on
-the digits for both methods (5 of 5 seeds, 0.7 points better on average) and on image tasks for `regmean_plus_plus` (3 of 3,
-4 points), for `regmean` there on 1 of 3. On language models it has not been tuned here, so it stays.
+The default $\alpha$ is the 0.9 that the authors use for language models. Where `benchmarks/` tuned it, 1 was chosen
+on the digits for both methods (5 of 5 seeds, 0.7 points better on average) and on image tasks for `regmean_plus_plus`
+(3 of 3, 4 points), for `regmean` there on 1 of 3. On language models it has not been tuned here, so it stays.
 
 Both are one formula on Gram matrices that were measured differently: `models` measures them.
 
