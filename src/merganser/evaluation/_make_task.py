@@ -43,6 +43,8 @@ def make_task(file: TaskFile, rule: SplitRule | None = SplitRule()) -> Splits:
     tested = () if file.test is None else read_questions(file.test, columns, encoding=file.encoding)
     scorer = file.scorer or _fitting((*read, *tested))
     prompt = _prompt(file, scorer)
+    if scorer.startswith("likelihood") and _share_beginnings((*read, *tested)):
+        prompt = dataclasses.replace(prompt, is_text=True)
     questions, notes = _distinct(read, prompt)
     test_questions, test_notes = _distinct(tested, prompt)
     total, questions = len(questions), _limited(file, questions, prompt)
@@ -78,6 +80,11 @@ def _fitting(questions: Sequence[Question]) -> str:
     return "numeric" if numbers else "exact"
 
 
+def _share_beginnings(questions: Sequence[Question]) -> bool:
+    """Whether a question has several answers, as the beginning of a text has several continuations."""
+    return len({q.text for q in questions}) < len({(q.text, q.answers) for q in questions})
+
+
 def _prompt(file: TaskFile, scorer: str) -> Prompt:
     kind = scorer.partition(":")[0]
     asked = _ASKED_LETTER if kind == "letter" else _ASKED
@@ -90,7 +97,6 @@ def _prompt(file: TaskFile, scorer: str) -> Prompt:
         file.system,
         file.chat,
         separator=file.separator,
-        is_text=kind == "likelihood",
     )
 
 

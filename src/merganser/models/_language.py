@@ -157,7 +157,7 @@ class LanguageModel:
 
     def room(self, prompt: str) -> int | None:
         """Tokens that an answer to a prompt may have in the model's context; None if the model does not say."""
-        from merganser.models._generation import context_size
+        from merganser.models._reading import context_size
 
         most = context_size(self.module)
         return None if most is None else most - len(self.tokens.prompt(prompt))
