@@ -66,8 +66,7 @@ def evaluations(base: Path, candidates: int) -> dict[str, Any]:
         (here / "base").symlink_to(base.resolve())
         mine = _run(["--ours", folder, str(candidates)])
         theirs = _rival(here, candidates) if RIVAL.exists() else {}
-    found = {f"{name}": value for name, value in mine.items()}
-    found["per_hour"] = 3600 / mine["cpu"]
+    found = mine | {"per_hour": 3600 / mine["cpu"]}
     if theirs:
         found |= {f"rival_{name}": value for name, value in theirs.items()}
         found["rival_per_hour"] = 3600 / theirs["cpu"]

@@ -84,7 +84,9 @@ def main() -> None:
     if "evaluations" in arguments.cases:
         bench_evaluations(min(arguments.children, 3))
     arguments.cases = [case for case in arguments.cases if case != "evaluations"]
-    if arguments.cases and not (DATA / "b" / "model.safetensors").exists():
+    if not arguments.cases:
+        return
+    if not (DATA / "b" / "model.safetensors").exists():
         make_models()
     with tempfile.TemporaryDirectory(dir=DATA.parent) as scratch:
         for cores in arguments.cores:
