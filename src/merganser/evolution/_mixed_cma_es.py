@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,6 +98,11 @@ class MixedCmaEs:
         return self.best.members
 
     @property
+    def rivals(self) -> Sequence[ArchiveMember]:
+        """Nobody: candidates are compared within their generation."""
+        return ()
+
+    @property
     def exhausted(self) -> bool:
         """Never: margins keep every switch in play."""
         return False
@@ -134,6 +139,12 @@ class MixedCmaEs:
 
     def screen(self, proposal: Proposal) -> None:
         """No early rejection: the strategy ranks whole generations."""
+
+    def on(
+        self, weights: Float[np.ndarray, " samples"], scores: Mapping[int, Float[np.ndarray, " samples"]]
+    ) -> MixedCmaEs:
+        """The same search on other samples; who is not named keeps the mean of its own."""
+        return replace(self, best=self.best.on(weights, scores))
 
     def _next_generation(self) -> MixedCmaEs:
         """Draw a generation, each candidate by random numbers of its own."""

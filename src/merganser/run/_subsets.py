@@ -93,8 +93,8 @@ def make_subsets(settings: EvolveSettings, task: Task, search: Search, seeds: in
         return None
     if not isinstance(search, SubsetSearch):
         raise ConfigError(
-            f"`{settings.search.method}` cannot go on with other samples: its cells are scores on all of them. Leave "
-            "`subset` out, or take another search, such as natural-niches."
+            f"`{settings.search.method}` cannot go on with other samples: it places members by their scores on all of "
+            "them. Leave `subset` out, or take another search, such as natural-niches."
         )
     samples = len(task.samples)
     if asked.samples > samples:
