@@ -81,6 +81,13 @@ def evaluate_models(
         typer.Option(help="Write every sample with answer, score and reason.", metavar="OUT.jsonl"),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="Element type to compute in, such as float32, which most processors are faster in than in bfloat16.",
+            show_default="that of the model",
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -93,7 +100,7 @@ def evaluate_models(
             if Path(model).name != RECIPE_NAME:
                 open_checkpoint(model)  # a name that is wrong shows now, not when its turn comes
         with _bar(quiet=quiet) as watch:
-            found = evaluate(models, chosen, _Opener(device), notes=_notes(opened), watch=watch)
+            found = evaluate(models, chosen, _Opener(device, dtype), notes=_notes(opened), watch=watch)
         if not quiet:
             _show_notes(found, split)
         if as_json:
@@ -109,14 +116,16 @@ def evaluate_models(
 class _Opener:
     """Brings models to life; a language model is kept until the next one is asked for."""
 
-    def __init__(self, device: str) -> None:
-        self._device, self._reference, self._model = device, "", None
+    def __init__(self, device: str, dtype: str | None) -> None:
+        self._device, self._dtype = device, dtype
+        self._reference, self._model = "", None
 
     def __call__(self, model: str, task: Task) -> Any:
         if not isinstance(task, Classification):
             if self._reference != model:
                 self._model = None  # the last one goes before the next one comes
-                self._reference, self._model = model, load(model, device=self._device)
+                alive = load(model, dtype=self._dtype, device=self._device)
+                self._reference, self._model = model, alive
             return self._model
         checkpoint = open_checkpoint(model)
         perceptron = Perceptron.of(checkpoint, task.features)
