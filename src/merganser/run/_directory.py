@@ -13,6 +13,7 @@ It appears whole or not at all, and everything in it can be rebuilt from `run.db
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,21 +150,23 @@ class RunDirectory:
                 f"The parent {entry['name']!r} at {entry['path']} changed: expected digest {entry['digest'][:16]}…, "
                 f"found {checkpoint.digest[:16]}…. Restore it, or start a new run."
             )
-        return Parent(entry["name"], checkpoint)
+        if checkpoint.path == kept:
+            checkpoint = dataclasses.replace(checkpoint, config=entry["config"])
+        return Parent(entry["name"], checkpoint, entry["path"])
 
 
 def _kept(parent: Parent, directory: RunDirectory) -> dict[str, Any]:
     """What the run notes of a parent; one that lies in no file is written into the run."""
     checkpoint: Checkpoint = parent.checkpoint
-    path = checkpoint.path
-    if path is None:
+    reference = parent.reference if checkpoint.path is None else str(Path(checkpoint.path).resolve())
+    if reference is None:
         target = directory.tensors_path(checkpoint.digest)
         if not target.exists():
             save(checkpoint, target)
     return {
         "name": parent.name,
         "digest": checkpoint.digest,
-        "path": None if path is None else str(Path(path).resolve()),
+        "path": reference,
         "config": dict(checkpoint.config),
     }
 

@@ -27,21 +27,24 @@ class Parent:
     Attributes:
         name: What people call it.
         checkpoint: Its weights.
+        reference: What opens it again, from any working directory; None if it lies in no file.
     """
 
     name: str
     checkpoint: Checkpoint
+    reference: str | None = None
 
 
 def open_parents(references: Sequence[str | Path]) -> list[Parent]:
-    """The parents at these paths; equal names are numbered.
+    """The parents at these references; equal names are numbered.
 
     Raises:
         CheckpointError: If one cannot be read.
     """
     stems = [Path(r).stem for r in references]
     names = [s if stems.count(s) == 1 else f"{s}-{i}" for i, s in enumerate(stems)]
-    return [Parent(n, open_checkpoint(r)) for n, r in zip(names, references, strict=True)]
+    opened = map(open_checkpoint, references)
+    return [Parent(n, checkpoint, checkpoint.source) for n, checkpoint in zip(names, opened, strict=True)]
 
 
 def make_parents(settings: EvolveSettings, splits: Splits, module: nn.Module | None) -> list[Parent]:

@@ -30,6 +30,7 @@ class FileStamp(NamedTuple):
     inode: int
 
 
+@runtime_checkable
 class TensorSource(Protocol):
     """Named tensors and their bytes: all that a [`Checkpoint`][] asks of a format."""
 
