@@ -86,7 +86,8 @@ def test_the_winner_is_a_mergekit_file_too(finished):
 
 def test_the_run_cites_the_method_and_the_paper_whose_search_it_is(finished):
     folder, _ = finished
-    assert sources_of_run(folder / "run") == ("1604.00772", "2403.13187", "2311.03099")
+    restarts = "https://doi.org/10.1109/CEC.2005.1554902"
+    assert sources_of_run(folder / "run") == ("1604.00772", "2403.13187", restarts, "2311.03099")
 
 
 def test_nothing_is_evaluated_twice(family, small_npz, tmp_path):

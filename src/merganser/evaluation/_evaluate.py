@@ -13,10 +13,10 @@ import numpy as np
 
 from merganser._errors import CheckpointError, TaskError
 from merganser.evaluation._graded import Graded
+from merganser.evaluation._question_splits import AskedTask
 from merganser.evaluation._results import Evaluation, Result
 from merganser.evaluation._samples import drawn
 from merganser.evaluation._task import Splits, Task
-from merganser.evaluation._text_task import TextTask
 
 SplitName = Literal["test", "validation", "search", "all"]
 Open = Callable[[str, Task], Any]
@@ -170,11 +170,11 @@ def _reason(error: Exception) -> str:
 
 
 def _texts(task: Task, ids: np.ndarray) -> list[str]:
-    return [task.questions[i].text for i in ids] if isinstance(task, TextTask) else []
+    return [task.questions[i].text for i in ids] if isinstance(task, AskedTask) else []
 
 
 def _scored(task: Task, live: Any, ids: np.ndarray) -> tuple[np.ndarray, list[Graded]]:
-    graded = task.details(live, ids) if isinstance(task, TextTask) else []
+    graded = task.details(live, ids) if isinstance(task, AskedTask) else []
     scores = (
         np.array([g.score for g in graded]) if graded else np.asarray(task.score(live, ids), dtype=np.float64)
     )

@@ -16,10 +16,13 @@ from merganser.evaluation._task import Splits
 from merganser.evaluation._text_task import TextTask
 from merganser.evaluation.environments import EnvironmentTask
 
-_Asked = TextTask | EnvironmentTask
+AskedTask = TextTask | EnvironmentTask
+"""Tasks that ask a language model, in one turn or in several, and say why."""
 
 
-def split_questions(task: _Asked, rule: SplitRule | None = SplitRule(), test: _Asked | None = None) -> Splits:
+def split_questions(
+    task: AskedTask, rule: SplitRule | None = SplitRule(), test: AskedTask | None = None
+) -> Splits:
     """Divide the questions of a task.
 
     Args:
@@ -90,13 +93,13 @@ def _shares(sizes: dict[str, int], limit: int) -> dict[str, int]:
     return counts
 
 
-def _part(task: _Asked, mask: np.ndarray, split: str) -> _Asked:
+def _part(task: AskedTask, mask: np.ndarray, split: str) -> AskedTask:
     if not mask.any():
         raise TaskError(f"The {split} split of {task.name} is empty. Give more data or other fractions.")
     return task.part([task.questions[i] for i in np.flatnonzero(mask)], split)
 
 
-def _near(splits: dict[str, _Asked], split: str) -> str | None:
+def _near(splits: dict[str, AskedTask], split: str) -> str | None:
     if split not in splits:
         return None
     search, held_out = splits["search"].questions, splits[split].questions
