@@ -196,3 +196,31 @@ def test_the_process_that_only_sends_children_to_workers_builds_no_model(tmp_pat
     data = {"models": [str(m) for m in models], "task": str(questions), "workers": 2}
     plan = make_plan(parse_settings(data, "test"))
     assert "model" not in vars(plan)
+
+
+def lora(folder, seed):
+    """A LoRA on one projection of the stories model."""
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(seed)
+    key = "base_model.model.model.layers.0.mlp.up_proj"
+    rows, columns = load_file(STORIES / "model.safetensors")["model.layers.0.mlp.up_proj.weight"].shape
+    sides = {f"{key}.lora_A.weight": (4, columns), f"{key}.lora_B.weight": (rows, 4)}
+    save_file(
+        {name: torch.randn(shape, generator=generator) for name, shape in sides.items()},
+        folder / "adapter_model.safetensors",
+    )
+    said = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "base_model_name_or_path": "stories"}
+    (folder / "adapter_config.json").write_text(json.dumps(said))
+    return f"{STORIES}+{folder}"
+
+
+def test_a_run_over_adapters_resumes_and_keeps_no_copy_of_the_models(tmp_path, questions, monkeypatch):
+    models = [lora(tmp_path / "first", 1), lora(tmp_path / "second", 2)]
+    whole = evolve(models, str(questions), budget=8, run=tmp_path / "whole")
+    evolve(models, str(questions), budget=4, run=tmp_path / "parts")
+    monkeypatch.chdir(tmp_path)  # references are whole, from wherever it is resumed
+    parts = resume(tmp_path / "parts", budget=8)
+    assert parts.winner.digest == whole.winner.digest
+    assert not list((tmp_path / "parts" / "files").iterdir())
+    export(tmp_path / "parts", out=tmp_path / "winner")
+    assert (tmp_path / "winner" / "tokenizer.json").is_file()
