@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 CASES = ("savings", "lineage", "lineage-bfloat16")
 STORIES = Path(__file__).parents[1] / "tests" / "data" / "stories260k"
 QUESTIONS, EVALUATIONS, STEPS = 120, 320, 500
-DAMAGE = 0.3
+DAMAGE = 0.75
 """Standard deviation of the noise on a tensor's half of the seeds, as a share of the tensor's own."""
 
 
