@@ -181,7 +181,7 @@ def naive(plan: Any) -> list[str]:
         search, [proposal] = search.ask(1)
         plan.bring_to_life(proposal.genome)
         search = search.tell([proposal], [Row(task.score(plan.model, every))])
-    return sorted(member.digest for member in search.members)
+    return sorted(member.genome.digest for member in search.members)
 
 
 def lineage(here: Path, seeds: list[Path]) -> dict[str, Any]:
