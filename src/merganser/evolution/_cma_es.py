@@ -38,6 +38,7 @@ from merganser.evolution._archive import ArchiveMember
 from merganser.evolution._best import Best, weighted_mean
 from merganser.evolution._genomes import CombinationSpace, DenseSpace, Seeded, dense_genome
 from merganser.evolution._random import keyed_generator
+from merganser.evolution._sampling import best_with
 from merganser.evolution._search import Proposal, Row
 from merganser.merging import Combination, slerp_weights
 
@@ -250,22 +251,21 @@ class CmaEs:
 
     def tell(self, proposals: Sequence[Proposal], rows: Sequence[Row]) -> CmaEs:
         """Remember the best; update the strategy once the generation is complete."""
-        best, losses = self.best, list(self.losses)
-        for proposal, row in zip(proposals, rows, strict=True):
-            joined = best.insert(ArchiveMember(proposal.index, proposal.genome, row.scores))
-            if joined is not best:
-                self.vectors.space.keep(proposal.genome)
-            best = joined
-            if proposal.kind != "seed":
-                losses.append(1.0 - weighted_mean(row.scores, best.weights))
+        best = best_with(self.best, self.vectors.space, proposals, rows)
+        told = [
+            1.0 - weighted_mean(row.scores, best.weights)
+            for proposal, row in zip(proposals, rows, strict=True)
+            if proposal.kind != "seed"
+        ]
+        losses = [*self.losses, *told]
         if losses and len(losses) == len(self.generation):
             self.engine.tell(list(self.generation), losses)
             stop = bool(self.engine.stop())  # asked once a generation: the engine counts how often it is
             plateaus = self.plateaus + (min(losses) == max(losses))
-            told = replace(
+            learnt = replace(
                 self, best=best, generation=(), handed=0, losses=(), converged=stop, plateaus=plateaus
             )
-            return told._begun_again() if stop and self.restarted < self.restarts else told
+            return learnt._begun_again() if stop and self.restarted < self.restarts else learnt
         return replace(self, best=best, losses=tuple(losses))
 
     def screen(self, proposal: Proposal) -> None:
