@@ -3,7 +3,7 @@
     python examples/smollm2-lora/train.py --model SMOLLM2 --data DATA --out models
 
 `SMOLLM2` is the model as a Hugging Face folder, `DATA` holds `svamp/SVAMP.json` and `mbpp/mbpp.jsonl` as they are
-published. `OUT` gets two adapters and multiple-choice questions for search and test:
+published. `OUT` gets a copy of the model (`base`), two adapters and multiple-choice questions for search and test:
 
 | skill | question | choices |
 | --- | --- | --- |
@@ -19,6 +19,7 @@ import argparse
 import json
 import random
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     given.out.mkdir(parents=True, exist_ok=True)
+    if not (given.out / "base").exists():
+        shutil.copytree(given.model, given.out / "base")
     for skill, questions in {"maths": maths(given.data), "code": code(given.data)}.items():
         random.Random(0).shuffle(questions)  # noqa: S311
         write(given.out / f"{skill}.jsonl", questions[:SEARCH])

@@ -157,7 +157,8 @@ def _explain(hub_id: HubId, error: Exception) -> str:
         first = (str(error) or repr(error)).splitlines()[0]
         reason = (
             f"could not be fetched from the hub ({type(error).__name__}: {first}), and the cache does not hold it "
-            f"at revision {revision!r}. Check the connection and try again; what was fetched so far is kept"
+            f"at revision {revision!r}; nor is there such a file or folder here. Check the connection or the "
+            "path and try again; what was fetched so far is kept"
         )
     return f"{hub_id} {reason}."
 
