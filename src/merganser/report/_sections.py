@@ -125,8 +125,9 @@ def front_section(info: RunInfo, fronts: FrontsInfo | None) -> Section | None:
         meaning = "Share of the space of all scores that the members dominate."
         parts.append(_figure("hypervolume", meaning, "Hypervolume"))
     if info.front:
+        parts.append(element("p", "In the population at the end:", class_="caption"))
         parts.append(_front_table(info))
-    return section("front", "Trade-offs", element("p", f"{words}."), *parts, charts=charts)
+    return section("front", "Trade-offs", element("p", f"{words}, of all candidates."), *parts, charts=charts)
 
 
 def _front_table(info: RunInfo) -> Html:
