@@ -10,13 +10,18 @@ from merganser.evolution import CmaEs, MixedCmaEs, PathSpace, Row
 from merganser.merging import PathLayout, ScaleMatrix, ScaleNetwork
 
 LAYOUT = PathLayout(("a", "b"), (4, 4), repeats=2)
-WANTED = ((0, 0), (0, 1), (1, 1), (1, 2), (0, 3))
+WANTED = (("a", 0), ("a", 1), ("b", 1), ("b", 2), ("a", 3))
 WEIGHTS = np.ones(10)
+
+
+def way(path):
+    """Model and block of each hop."""
+    return [(path.seeds[hop.model], hop.block) for hop in path.hops]
 
 
 def close(path):
     """Better with each block that is wanted, worse with each other, as ten samples in [0, 1]."""
-    blocks = [(hop.model, hop.block) for hop in path.hops]
+    blocks = way(path)
     wrong = len(set(WANTED) - set(blocks)) + sum(block not in WANTED for block in blocks)
     repeated = len(blocks) - len(set(blocks))
     return Row(np.full(10, 1.0 / (1 + wrong + repeated)))
@@ -52,12 +57,12 @@ def test_a_vector_decodes_to_indicators_and_scales():
 )
 def test_the_first_generation_is_around_the_first_model(start):
     state, shares = start(PathSpace(LAYOUT)), np.zeros((2, 4))
-    _, [seed] = state.ask(1)
-    assert seed.genome == PathSpace(LAYOUT).seeds[0]
-    proposals = state.ask(1)[0].ask(200)[1]
+    state, seeds = state.ask(2)
+    assert [way(seed.genome) for seed in seeds] == [[(model, i) for i in range(4)] for model in "ab"]
+    proposals = state.ask(200)[1]
     for proposal in proposals:
-        for hop in proposal.genome.hops:
-            shares[hop.model, hop.block] += 1 / len(proposals)
+        for model, block in way(proposal.genome):
+            shares["ab".index(model), block] += 1 / len(proposals)
     assert len(proposals) == 200
     assert (shares[0] > 0.9).all()  # 0.977, and 0.023 once more in the second repetition
     assert (shares[1] < 0.15).all()  # 0.023 in each of two repetitions
@@ -74,7 +79,7 @@ def test_both_searches_find_a_path_that_is_better_than_the_first_model(start):
     space = PathSpace(LAYOUT)
     state = best_of(start(space), 600)
     found = state.members[0]
-    assert sorted((hop.model, hop.block) for hop in found.genome.hops) == sorted(WANTED)
+    assert sorted(way(found.genome)) == sorted(WANTED)
     assert found.scores.mean() == 1.0 > close(space.seeds[0]).mean
 
 

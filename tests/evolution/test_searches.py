@@ -156,6 +156,7 @@ SEARCHES = {
     "mixed cma-es": switches(),
     "mixed cma-es with scales": switches(scales=ScaleNetwork(5, 10)),
     "random genes": random(by_rule),
+    "random paths": random(lambda: paths(ScaleNetwork(5, 10))),
     "brute force genes": lambda weights=WEIGHTS: Grid.start(by_rule("lambda"), weights, steps=GRID - 3),
     "cma-es of two": strategy(lambda: DenseVectors(dense()), population=2),
     "cma-es begun again": strategy(by_rule, population=2, restarts=3),

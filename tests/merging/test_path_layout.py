@@ -70,6 +70,11 @@ def test_scales_have_the_meaning_that_the_layout_says():
     assert layout.path(layout.whole).scaling == "handed"
 
 
+def test_scales_stay_within_bounds():
+    path = LAYOUT.path(taken(0), ScaleMatrix(5), np.full(25, 1e6))
+    assert [hop.scale for hop in path.hops[1:]] == pytest.approx([np.exp(20.0)] * (len(path.hops) - 1))
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -79,7 +84,7 @@ def test_scales_have_the_meaning_that_the_layout_says():
         (lambda: LAYOUT.path(np.ones(14, bool)), "Expected 15 indicators, found 14"),
         (lambda: LAYOUT.path(taken(0), ScaleMatrix(5)), "Expected 25 values for scales, found 0"),
         (lambda: LAYOUT.path(taken(0), ScaleMatrix(5), np.ones(24)), "found 24"),
-        (lambda: LAYOUT.path(taken(0), ScaleMatrix(5), np.full(25, 1e6)), "hop 1 must be finite"),
+        (lambda: LAYOUT.path(taken(0), ScaleMatrix(5), np.full(25, np.nan)), "hop 1 must be finite"),
     ],
 )
 def test_what_is_no_layout_or_does_not_fit_it_is_refused(make, said):

@@ -214,7 +214,7 @@ def test_any_number_of_paths_holds_one_copy_of_the_parents(stories, two_stories)
     )
 
 
-def test_of_other_parents_only_the_blocks_stay(stories, two_stories):
+def test_every_parent_is_held_once_and_can_be_a_path_itself(stories, two_stories):
     parents = Parents.of([stories, two_stories[0]])
     gc.collect()
     checkpoint = open_checkpoint(two_stories[0])
@@ -226,7 +226,9 @@ def test_of_other_parents_only_the_blocks_stay(stories, two_stories):
 
     assert parents.blocks == (5, 5)
     assert count("model.layers.0.mlp.down_proj.weight") == 1
-    assert count("model.embed_tokens.weight") == 0
+    assert count("model.embed_tokens.weight") == 1
+    alone = PathModel(parents, LayerPath.whole(parents.digests[1:], 5))
+    assert alone.module(words()).logits.equal(load(checkpoint).module(words()).logits)
 
 
 def test_a_model_becomes_path_after_path(stories, two_stories):

@@ -34,7 +34,8 @@ class PathSpace:
         lead: How far from 0 indicators begin, in standard deviations of the search's first step.
 
     Attributes:
-        seeds: The first model itself, as a path.
+        seeds: Each model itself, as a path through its own blocks. Only the first is a path of this space: all of them
+            begin and end in the first model.
     """
 
     mutates = False
@@ -44,7 +45,9 @@ class PathSpace:
     def __init__(self, layout: PathLayout, *, scales: Scales | None = None, lead: float = 2.0) -> None:
         self.layout, self.scales, self.lead = layout, scales, lead
         self.size = 0 if scales is None else scales.size
-        self.seeds = (layout.path(layout.whole),)
+        self.seeds = tuple(
+            LayerPath.whole([seed], blocks) for seed, blocks in zip(layout.seeds, layout.blocks, strict=True)
+        )
 
     @property
     def space(self) -> PathSpace:
@@ -64,7 +67,7 @@ class PathSpace:
 
     def path(self, taken: Bool[np.ndarray, " positions"], values: Float[np.ndarray, " size"]) -> LayerPath:
         """The path through the positions that are taken, with scales from their numbers."""
-        return self.layout.path(taken, self.scales, values)
+        return self.layout.path(taken, self.scales, values).trimmed()
 
     def keep(self, genome: LayerPath) -> None:
         """Nothing to do: a path is complete by itself."""

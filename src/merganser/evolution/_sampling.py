@@ -2,7 +2,7 @@
 
 | search | candidate |
 | --- | --- |
-| [`RandomSearch`][] | two seeds, random weight and split point; or a random vector; or a recipe's random genes |
+| [`RandomSearch`][] | two seeds, random weight and split point; or what random numbers stand for |
 | [`BruteForce`][] | plain SLERP of two seeds, the weight on an even grid over [0, 1] |
 """
 
@@ -25,6 +25,7 @@ from merganser.evolution._genomes import (
     drawn_cross,
     random_start,
 )
+from merganser.evolution._paths import PathSpace
 from merganser.evolution._random import KeyedUniforms, keyed_generator, two_of
 from merganser.evolution._recipes import RecipeSpace
 from merganser.evolution._search import Proposal, Row
@@ -42,7 +43,7 @@ class RandomSearch:
         asked: Number of children handed out.
     """
 
-    space: Space | RecipeSpace
+    space: Space | RecipeSpace | PathSpace
     seed: int
     uniforms: KeyedUniforms
     best: Best
@@ -51,7 +52,7 @@ class RandomSearch:
     @classmethod
     def start(
         cls,
-        space: Space | RecipeSpace,
+        space: Space | RecipeSpace | PathSpace,
         weights: Float[np.ndarray, " samples"],
         *,
         seed: int,
@@ -103,6 +104,9 @@ class RandomSearch:
         if isinstance(self.space, RecipeSpace):
             genes = keyed_generator(self.seed, "random genes", index).random(len(self.space.genes))
             return Proposal(index, self.space.decode(genes), "sample")
+        if isinstance(self.space, PathSpace):
+            drawn = keyed_generator(self.seed, "random path", index).standard_normal(len(self.space.start))
+            return Proposal(index, self.space.decode(self.space.start + self.space.step * drawn), "sample")
         u = self.uniforms(index).tolist()
         first, second = two_of(len(seeds), u[0], u[1])
         cross = drawn_cross(self.space, u)

@@ -32,7 +32,8 @@
 | [`explain`][], [`Explanation`][], [`Fate`][], [`Fates`][], [`Shares`][] | what became of every task vector |
 | [`citations`][], [`references`][], [`sources_of`][] | BibTeX of what was used |
 | [`LayerPath`][], [`Hop`][], [`Fold`][], [`Scaling`][] | a model as a way through the blocks of others |
-| [`plan_path`][], [`path_blueprint`][], [`check_parents`][], [`path_stack`][], [`PATH_FAMILIES`][] | as a merge |
+| [`plan_path`][], [`path_blueprint`][], [`path_config`][], [`PATH_FAMILIES`][] | as a merge |
+| [`check_parents`][], [`seeds_of`][], [`path_stack`][] | the models that it goes through |
 | [`PathLayout`][], [`Scales`][], [`ScaleMatrix`][], [`ScaleNetwork`][] | numbers as paths |
 | [`read_evomistral`][] | released models that are paths |
 | [`materialise`][], [`plan_recipe`][], [`verify`][], [`Verification`][] | from a recipe back to the model |
@@ -62,8 +63,10 @@ from merganser.merging._path_plan import (
     PATH_FAMILIES,
     check_parents,
     path_blueprint,
+    path_config,
     path_stack,
     plan_path,
+    seeds_of,
 )
 from merganser.merging._plan import MergePlan, Target
 from merganser.merging._planner import SliceError
@@ -179,6 +182,7 @@ __all__ = [
     "opened_statistics",
     "parameters_of",
     "path_blueprint",
+    "path_config",
     "path_stack",
     "plan_blueprint",
     "plan_combination",
@@ -192,6 +196,7 @@ __all__ = [
     "references",
     "regression_mean",
     "save_statistics",
+    "seeds_of",
     "share_lost",
     "slerp_weights",
     "sources_of",

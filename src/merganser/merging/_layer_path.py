@@ -120,6 +120,18 @@ class LayerPath:
         content = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
+    def trimmed(self) -> LayerPath:
+        """The same model said in the one shortest way: without seeds that no hop goes through.
+
+        Examples:
+            >>> LayerPath(("a", "b"), (Hop(0, 0), Hop(0, 1)), "handed").trimmed() == LayerPath.whole(["a"], 2)
+            True
+        """
+        used = sorted({hop.model for hop in self.hops})
+        hops = tuple(Hop(used.index(hop.model), hop.block, hop.scale) for hop in self.hops)
+        scaling = self.scaling if any(hop.scale != 1.0 for hop in hops) else "state"
+        return LayerPath(tuple(self.seeds[model] for model in used), hops, scaling)
+
     def folded(self) -> tuple[Fold, ...]:
         """For each hop the factors that take the place of its scale.
 

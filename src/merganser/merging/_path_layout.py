@@ -13,9 +13,9 @@ with $\pi_\theta(x) = v^\top \tanh(V x + a) + b$, and a unit $u$, so that number
 whose numbers are drawn from $N(0, 1)$ multiply to about $e^{\pm\sqrt{40}\, u}$, for $u = 0.05$ 1.4 or its inverse.
 
 Where this differs from the paper, or says what that leaves open: scales are exponentials, so that products stay
-positive, and all numbers zero are scales of 1; the network sees $i$, $j$ and $t$ as fractions in [0, 1]; the first
-position, the first model's first block, is always taken, and its last block is added at the end of paths that do not
-end with it.
+positive, all numbers zero are scales of 1, and none is above $e^{20}$ or below its inverse; the network sees $i$, $j$
+and $t$ as fractions in [0, 1]; the first position, the first model's first block, is always taken, and its last block
+is added at the end of paths that do not end with it.
 
 References:
     Akiba et al., *Evolutionary Optimization of Model Merging Recipes*, 2024, https://arxiv.org/abs/2403.13187,
@@ -31,6 +31,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from merganser.merging._layer_path import Hop, LayerPath, Scaling
+
+_LIMIT = 20.0
+"""Largest logarithm of a scale: a search may wander far, and what it finds there is a path that scores badly."""
 
 
 @runtime_checkable
@@ -197,7 +200,7 @@ class PathLayout:
                 raise ValueError(
                     f"Expected {scales.size} values for scales, found {0 if values is None else len(values)}."
                 )
-            with np.errstate(over="ignore"):  # a path refuses what is infinite, and says where
-                factors[1:] = np.exp(scales.logarithms(values, order[:-1], order[1:]))
+            logarithms = scales.logarithms(values, order[:-1], order[1:])
+            factors[1:] = np.exp(np.clip(logarithms, -_LIMIT, _LIMIT))
         hops = (Hop(*row[place], float(factor)) for place, factor in zip(order, factors, strict=True))
         return LayerPath(self.seeds, tuple(hops), self.scaling)

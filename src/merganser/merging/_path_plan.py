@@ -18,6 +18,7 @@ from merganser._errors import CheckpointError
 from merganser.merging._blueprint import Blueprint, Module, Slice, Source
 from merganser.merging._layer_path import Fold, Hop, LayerPath
 from merganser.merging._plan import MergePlan
+from merganser.merging._planner import Planner
 from merganser.merging._planning import plan_blueprint
 from merganser.merging._settings import Case, Setting
 from merganser.weights import Checkpoint, Stream, is_derived, streams_of
@@ -57,6 +58,19 @@ def plan_path(path: LayerPath, seeds: Sequence[Checkpoint]) -> MergePlan:
     models = seeds_of(path, seeds)
     check_parents(models)
     return plan_blueprint(path_blueprint(path), models)
+
+
+def path_config(path: LayerPath, seeds: Sequence[Checkpoint]) -> Mapping[str, Any]:
+    """Configuration of the model that a path makes, without planning its tensors.
+
+    Args:
+        path: The path.
+        seeds: Its models, in any order, of which `check_parents` holds.
+
+    Raises:
+        ValueError: If a seed that the path names is missing, or has fewer blocks.
+    """
+    return Planner(path_blueprint(path), seeds_of(path, seeds)).config()
 
 
 def seeds_of(path: LayerPath, seeds: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:

@@ -12,6 +12,7 @@
 | [`GenerationRequest`][], [`Response`][], [`Continuation`][], [`LogLikelihood`][] | what it is asked, and its answers |
 | [`threads_for`][] | how many threads pay for a model |
 | [`LanguageModel`][], [`load`][], [`open_child`][] | a language model of transformers, written in place |
+| [`SpokenModel`][] | what all language models in memory can do |
 | [`Parents`][], [`PathModel`][] | blocks of several, resident once, and a model that follows a path |
 """
 
@@ -32,6 +33,7 @@ from merganser.models._requests import (
     Response,
     TextModel,
 )
+from merganser.models._spoken import SpokenModel
 from merganser.models._texts import read_texts, text_batches
 from merganser.models._threads import threads_for
 from merganser.models._torch import TorchModel
@@ -49,6 +51,7 @@ __all__ = [
     "PathModel",
     "Perceptron",
     "Response",
+    "SpokenModel",
     "TextModel",
     "TorchModel",
     "collect",

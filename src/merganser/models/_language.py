@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from merganser._errors import CheckpointError
 from merganser.merging import MergePlan, default_workers, merged_config
-from merganser.models._hooks import outputs_of
-from merganser.models._requests import Continuation, GenerationRequest, LogLikelihood, Response
-from merganser.models._threads import fitting_threads
+from merganser.models._spoken import SpokenModel
 from merganser.models._tokens import Tokens, tokens_of
 from merganser.weights import Checkpoint, Execution
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
 
     from merganser.models._build import Body
     from merganser.models._memory import Written
@@ -26,13 +22,11 @@ _IRRELEVANT = ("architectures", "dtype", "torch_dtype", "transformers_version", 
 """Settings that say nothing of what a model computes; the tokens that frame a text come from the first child."""
 
 
-class LanguageModel:
+class LanguageModel(SpokenModel):
     """A causal language model of transformers whose weights are replaced in place.
 
     The module is built once (begin with `LanguageModel.of`, or with [`load`][], which writes the weights too); then
     it *becomes* checkpoints and plans of merges. A tensor that is what it was before is not written again.
-
-    It is a [`TextModel`][]. Give one model to one thread at a time.
 
     Attributes:
         module: The module, of transformers. Its memory belongs to this model.
@@ -48,7 +42,8 @@ class LanguageModel:
 
         self.module, self.places, self.names = body.module, body.places, body.names
         self.dtype, self.source = body.dtype, source
-        self._config, self._tokens_of = dict(config), tokens
+        self._config, self._tokens_of = dict(config), cache(tokens)
+        self._size = sum(place.numel() for place in body.places.values())
         self._memory = Memory(body.places, source)
 
     @classmethod
@@ -105,10 +100,10 @@ class LanguageModel:
         """Where it lives."""
         return next(iter(self.places.values())).device
 
-    @cached_property
+    @property
     def size(self) -> int:
         """Number of parameters."""
-        return sum(place.numel() for place in self.places.values())
+        return self._size
 
     def name_on_disk(self, name: str) -> str:
         """What one of the module's parameters is called on disk.
@@ -128,7 +123,7 @@ class LanguageModel:
             )
         return names[0]
 
-    @cached_property
+    @property
     def tokens(self) -> Tokens:
         """Its tokenizer.
 
@@ -137,73 +132,11 @@ class LanguageModel:
         """
         return self._tokens_of()
 
-    def generate(
-        self, requests: Sequence[GenerationRequest], *, seconds: float | None = None
-    ) -> list[Response]:
-        """Continue prompts greedily, many at a time.
-
-        Args:
-            requests: In any order; prompts of similar length are computed together.
-            seconds: Time for all of them; what is not finished by then ends as it is.
-
-        Raises:
-            NonFiniteOutputError: If the model's output is NaN or infinite.
-            ValueError: If a prompt is longer than the model's context.
-        """
-        from merganser.models._generation import generate
-
-        with fitting_threads(self.size):
-            return generate(self._ready(), self.tokens, requests, seconds=seconds)
-
-    def room(self, prompt: str) -> int | None:
-        """Tokens that an answer to a prompt may have in the model's context; None if the model does not say."""
-        from merganser.models._reading import context_size
-
-        most = context_size(self.module)
-        return None if most is None else most - len(self.tokens.prompt(prompt))
-
-    def log_likelihoods(self, requests: Sequence[Continuation]) -> list[LogLikelihood]:
-        """How probable texts are after their contexts, many at a time.
-
-        Raises:
-            NonFiniteOutputError: If the model's output is NaN or infinite.
-            ValueError: If context and text are longer than the model's context.
-        """
-        from merganser.models._likelihood import log_likelihoods
-
-        with fitting_threads(self.size):
-            return log_likelihoods(self._ready(), self.tokens, requests)
-
-    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Messages (`role`, `content`) as one prompt, by the model's chat template.
-
-        Raises:
-            ValueError: If the model has none, or it does not take these messages.
-        """
-        return self.tokens.render(messages)
-
-    @contextmanager
-    def activations(self, names: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
-        """Collect what parts of the module put out while the block runs.
-
-        Args:
-            names: Submodules as torch names them, such as ``"model.layers.0"``.
-
-        Yields:
-            For each of them the outputs (of several the first), call after call; they lie where the model lives.
-
-        Raises:
-            ValueError: If the module has no such part.
-        """
-        with outputs_of(self.module, names) as seen:
-            yield seen
-
-    def _ready(self) -> nn.Module:
+    def _check_ready(self) -> None:
         if not self._memory.is_whole:
             raise RuntimeError(
                 "This model has no weights, or the last ones were not written to the end. Call `become` first."
             )
-        return self.module
 
     def _check_config(self, config: Mapping[str, Any], child: Checkpoint | MergePlan) -> None:
         """Make sure that a child computes what this module does: names and shapes do not tell everything."""

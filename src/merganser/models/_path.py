@@ -7,23 +7,21 @@ block on the way twice is two modules with one memory, and a path costs no copy 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merganser._errors import CheckpointError
-from merganser.merging import LayerPath, check_parents, plan_path
-from merganser.models._hooks import outputs_of
+from merganser.merging import LayerPath, check_parents, path_config, seeds_of
 from merganser.models._language import LanguageModel, essence
 from merganser.models._load import load
-from merganser.models._requests import Continuation, GenerationRequest, LogLikelihood, Response
+from merganser.models._spoken import SpokenModel
 from merganser.models._tokens import Tokens
 from merganser.weights import Checkpoint, open_checkpoint
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
 _STACK = "model.layers"
 """What the modules of all families that paths go through call their blocks."""
@@ -42,9 +40,7 @@ _FREE = (
 
 
 class Parents:
-    """Language models in memory, each block once; begin with [`Parents.of`][].
-
-    Of all but the first only the blocks stay: it gives embeddings, head and tokenizer.
+    """Language models in memory, each once; begin with [`Parents.of`][].
 
     Attributes:
         checkpoints: What they were read from.
@@ -53,7 +49,7 @@ class Parents:
     def __init__(self, checkpoints: Sequence[Checkpoint], alive: Sequence[LanguageModel]) -> None:
         self.checkpoints = tuple(checkpoints)
         self._blocks = [list(model.module.get_submodule(_STACK).children()) for model in alive]
-        self._first = alive[0]
+        self._alive = tuple(alive)
 
     @classmethod
     def of(
@@ -96,10 +92,9 @@ class Parents:
         """How many blocks each has."""
         return tuple(map(len, self._blocks))
 
-    @property
-    def tokens(self) -> Tokens:
-        """The first one's tokenizer."""
-        return self._first.tokens
+    def tokens_of(self, path: LayerPath) -> Tokens:
+        """Tokenizer of the model that gives a path's embeddings and head."""
+        return self._alive[self._order(path)[0]].tokens
 
     def module_of(self, path: LayerPath) -> nn.Module:
         """A module that follows a path; its parameters are those of the parents.
@@ -111,28 +106,31 @@ class Parents:
 
         from merganser.models._build import settings_of
 
-        frame = self._first.module
-        config = plan_path(path, self.checkpoints).config
-        settings = settings_of(config, self.checkpoints[0].source)
+        order = self._order(path)
+        frame = self._alive[order[0]].module
+        settings = settings_of(path_config(path, self.checkpoints), self.checkpoints[order[0]].source)
         had: Any = frame.config
         settings._attn_implementation, settings.dtype = had._attn_implementation, had.dtype
         settings.tie_word_embeddings = had.tie_word_embeddings
         with torch.device("meta"):
             module = type(frame)(settings)
         _share(module, frame, but=_STACK)
-        order = [self.digests.index(seed) for seed in path.seeds]
         hops: list[Any] = list(module.get_submodule(_STACK).children())
         for hop, part in zip(path.hops, hops, strict=True):
             _share(part, self._blocks[order[hop.model]][hop.block])
         _scale(hops, path)
         return module.eval()
 
+    def _order(self, path: LayerPath) -> list[int]:
+        """Which of these models a path's seeds are."""
+        found = seeds_of(path, self.checkpoints)
+        return [self.digests.index(checkpoint.digest) for checkpoint in found]
 
-class PathModel:
-    """A causal language model that follows a path; a [`TextModel`][].
 
-    It *becomes* one path after the other. Any number of them share the memory of their parents. Give one to one
-    thread at a time.
+class PathModel(SpokenModel):
+    """A causal language model that follows a path.
+
+    It *becomes* one path after the other. Any number of them share the memory of their parents.
 
     Args:
         parents: What it goes through.
@@ -156,39 +154,13 @@ class PathModel:
 
     @property
     def tokens(self) -> Tokens:
-        """The first parent's tokenizer."""
-        return self._parents.tokens
+        """Tokenizer of the model that gives the path's embeddings and head."""
+        return self._parents.tokens_of(self.path)
 
-    def generate(
-        self, requests: Sequence[GenerationRequest], *, seconds: float | None = None
-    ) -> list[Response]:
-        """Continue prompts greedily; arguments and errors are those of [`LanguageModel.generate`][]."""
-        from merganser.models._generation import generate
-
-        return generate(self.module, self.tokens, requests, seconds=seconds)
-
-    def log_likelihoods(self, requests: Sequence[Continuation]) -> list[LogLikelihood]:
-        """How probable texts are after their contexts; errors are those of [`LanguageModel.log_likelihoods`][]."""
-        from merganser.models._likelihood import log_likelihoods
-
-        return log_likelihoods(self.module, self.tokens, requests)
-
-    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """Messages (`role`, `content`) as one prompt, by the first parent's chat template.
-
-        Raises:
-            ValueError: If it has none, or it does not take these messages.
-        """
-        return self.tokens.render(messages)
-
-    @contextmanager
-    def activations(self, names: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
-        """Collect what parts of the module put out while the block runs, as [`LanguageModel.activations`][] does.
-
-        A part of a hop, such as ``"model.layers.3"``, puts out what that hop does, whatever other hops share its block.
-        """
-        with outputs_of(self.module, names) as seen:
-            yield seen
+    @property
+    def size(self) -> int:
+        """Number of parameters; those of a block that is on the way twice count once."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
 
 
 def _share(target: nn.Module, source: nn.Module, *, but: str | None = None) -> None:

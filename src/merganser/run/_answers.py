@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 
 from merganser.evaluation import Graded, Mixture, Task, TextTask
 from merganser.evolution import Genome
-from merganser.models import LanguageModel
 from merganser.run._plan import Plan
 from merganser.run._runners import reason_of
 
@@ -66,8 +65,7 @@ def telling_answers(
     parts = task.parts if isinstance(task, Mixture) else () if task is None else (task,)
     if plan.settings.uses_workers or not any(isinstance(part, TextTask) for part in parts):
         return ()
-    model = plan.model
-    if not isinstance(model, LanguageModel):
+    if not plan.is_spoken:
         return ()
     *parents, winner = (scores[name] for name in genomes)
     gains = winner - np.max(parents, axis=0)
@@ -77,7 +75,7 @@ def telling_answers(
         if isinstance(part, TextTask):
             asked.append((part, _most_telling(gains[start:end])))
         start = end
-    given = {name: _given(plan, model, genome, asked) for name, genome in genomes.items()}
+    given = {name: _given(plan, genome, asked) for name, genome in genomes.items()}
     positions = [(part, i) for part, ids in asked for i in ids]
     return tuple(
         Answered(
@@ -97,12 +95,10 @@ def _most_telling(gains: Float[np.ndarray, " samples"]) -> Int[np.ndarray, " cho
     return np.concatenate([won[:_EACH], lost[::-1][:_EACH], same[:_EACH]])
 
 
-def _given(
-    plan: Plan, model: LanguageModel, genome: Genome, asked: list[tuple[TextTask, np.ndarray]]
-) -> list[Graded]:
+def _given(plan: Plan, genome: Genome, asked: list[tuple[TextTask, np.ndarray]]) -> list[Graded]:
     """The answers of one model; one that fails has its reason in their place."""
     try:
-        plan.bring_to_life(genome)
+        model: Any = plan.bring_to_life(genome)
         return [graded for part, ids in asked for graded in part.details(model, ids)]
     except Exception as error:  # noqa: BLE001 - the run found its winner; that must not be lost
         return [Graded(0.0, "", reason_of(error))] * sum(len(ids) for _, ids in asked)

@@ -6,6 +6,7 @@ RUN/
   recipes/       final members as recipes, DIGEST.json
   files/         content-addressed tensors, DIGEST.safetensors: seeds made on the spot, final dense members
   report.html    the report, once written
+  winner/, then/ where another search follows: the winner as a model, and that search's run
 ```
 
 It appears whole or not at all, and everything in it can be rebuilt from `run.db` and the models it names.
@@ -61,9 +62,20 @@ class RunDirectory:
         return self.path / "files" / f"{digest}.safetensors"
 
     @property
+    def next(self) -> RunDirectory:
+        """The run that follows this one, where the settings ask for a second search."""
+        return RunDirectory(self.path / "then")
+
+    @property
     def exists(self) -> bool:
         """Whether there is a run here."""
         return self.journal_path.is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its budget was spent and its winner chosen."""
+        with self.journal() as journal:
+            return journal.outcome() is not None
 
     def journal(self, *, write: bool = False) -> Journal:
         """Open the journal.

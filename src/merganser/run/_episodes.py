@@ -100,8 +100,7 @@ def told_goals(evolution: Evolution, winner: Any) -> tuple[ToldGoal, ...]:
     told: list[list[ToldEpisode]] = [[] for _ in ids]
     for name, genome in genomes:
         with suppress(Exception):  # its score is in the journal; only the transcript is missing
-            plan.bring_to_life(genome)
-            model: Any = plan.model
+            model: Any = plan.bring_to_life(genome)
             for episodes, graded in zip(told, task.details(model, ids), strict=True):
                 episodes.append(ToldEpisode.of(name, graded))
     goals = [task.questions[i].text for i in ids]

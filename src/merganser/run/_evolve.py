@@ -25,7 +25,7 @@ from merganser.run._plan import Plan, make_plan
 from merganser.run._runners import Here, Runner
 from merganser.run._settings import Budget, EvolveSettings, SearchSettings, SubsetSettings, parse_settings
 from merganser.run._workers import MakePlan, Workers
-from merganser.weights import Checkpoint
+from merganser.weights import Checkpoint, open_checkpoint
 
 if TYPE_CHECKING:
     from torch import nn
@@ -134,12 +134,63 @@ def evolve_settings(
     if out is not None and Path(out).exists():
         raise ConfigError(f"{out} exists already. Choose another place for the winner, or remove it.")
     if directory.exists:
+        _check_same(directory, settings)
+        if settings.then is not None and directory.is_finished:
+            return _following(directory, settings, out, progress, splits, module)
         plan = _continued(directory, settings, splits, module)
     else:
         plan = make_plan(settings, parents=parents, splits=splits, module=module)
         directory.create(plan)
     make = functools.partial(directory.reopen, plan.settings, splits=splits, module=module)
-    return _drive(plan, directory, make, out, progress)
+    outcome = _drive(plan, directory, make, None if settings.then else out, progress)
+    if settings.then is None or not outcome.finished:
+        return outcome
+    return _following(directory, settings, out, progress, splits, module)
+
+
+def _following(
+    directory: RunDirectory,
+    settings: EvolveSettings,
+    out: str | Path | None,
+    progress: Watcher | None,
+    splits: Splits | None = None,
+    module: nn.Module | None = None,
+) -> Outcome:
+    """The search after a finished one, from its winner; begun, or gone on with."""
+    following = _next_settings(directory, settings)
+    run = directory.next.path
+    return evolve_settings(following, run=run, out=out, progress=progress, splits=splits, module=module)
+
+
+def _next_settings(directory: RunDirectory, settings: EvolveSettings) -> EvolveSettings:
+    """What a second search is asked to do; the first one's winner is written for it, and comes first."""
+    then = settings.then
+    assert then is not None
+    with directory.journal() as journal:
+        meta = journal.meta()
+    winner = _written_winner(directory)
+    digest = open_checkpoint(winner).digest
+    others = [
+        str(entry["path"] or directory.tensors_path(entry["digest"]))
+        for entry in meta["parents"]
+        if entry["digest"] != digest
+    ]
+    return dataclasses.replace(
+        settings,
+        models=(str(winner.resolve()), *others),
+        genome=then.genome,
+        search=then.search,
+        budget=then.budget,
+        then=None,
+    )
+
+
+def _written_winner(directory: RunDirectory) -> Path:
+    """A finished run's winner as a model, for the search that follows."""
+    winner = directory.path / "winner"
+    if not winner.exists():
+        export(directory.path, winner)
+    return winner
 
 
 def resume(
@@ -151,11 +202,18 @@ def resume(
 ) -> Outcome:
     """Go on with a run that was interrupted, or extend a finished one with a larger budget.
 
+    Of a run that is followed by another search the second one is meant as soon as the first is finished.
+
     Raises:
         RunError: If it is no run, is finished and has no larger budget, or its models or data changed.
     """
     directory = RunDirectory(Path(run))
     settings = directory.settings()
+    if settings.then is not None and directory.is_finished:
+        if directory.next.exists:
+            _written_winner(directory)
+            return resume(directory.next.path, budget=budget, out=out, progress=progress)
+        return _following(directory, settings, out, progress)
     if budget is not None:
         settings = dataclasses.replace(settings, budget=Budget.parse(budget))
     with directory.journal() as journal:
@@ -167,7 +225,10 @@ def resume(
             f"or look at it: merganser runs show {run}"
         )
     make = functools.partial(directory.reopen, settings)
-    return _drive(make(), directory, make, out, progress)
+    outcome = _drive(make(), directory, make, None if settings.then else out, progress)
+    if settings.then is None or not outcome.finished:
+        return outcome
+    return _following(directory, settings, out, progress)
 
 
 def _drive(
@@ -241,21 +302,23 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _continued(
-    directory: RunDirectory, settings: EvolveSettings, splits: Splits | None, module: nn.Module | None
-) -> Plan:
-    """The plan of the run that is there, if it is the one that was asked for and not finished."""
-    before = directory.settings()
-    if dataclasses.replace(before, budget=settings.budget) != settings:
+def _check_same(directory: RunDirectory, settings: EvolveSettings) -> None:
+    """Make sure that the run that is there is the one that was asked for, but for the budget."""
+    if dataclasses.replace(directory.settings(), budget=settings.budget) != settings:
         raise RunError(
             f"{directory.path} holds a run with other settings. Give another --run, or go on with that one: "
             f"merganser runs resume {directory.path}"
         )
-    with directory.journal() as journal:
-        if journal.outcome() and before.budget == settings.budget:
-            raise RunError(
-                f"{directory.path} holds this very run, finished. Look at it: merganser runs show {directory.path}"
-            )
+
+
+def _continued(
+    directory: RunDirectory, settings: EvolveSettings, splits: Splits | None, module: nn.Module | None
+) -> Plan:
+    """The plan of the run that is there, if it is not finished."""
+    if directory.is_finished and directory.settings().budget == settings.budget:
+        raise RunError(
+            f"{directory.path} holds this very run, finished. Look at it: merganser runs show {directory.path}"
+        )
     return directory.reopen(settings, splits=splits, module=module)
 
 

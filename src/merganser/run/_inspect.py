@@ -9,7 +9,7 @@ from typing import Any
 
 from merganser._errors import MerganserError, RunError
 from merganser.evaluation import Interval, difference_interval
-from merganser.merging import Combination, materialise, read_recipe
+from merganser.merging import MergeRecipe, materialise, read_recipe
 from merganser.run._directory import RunDirectory
 from merganser.run._front import FrontMember
 from merganser.run._savings import NOTHING_SAVED, Savings
@@ -131,9 +131,9 @@ def summarise(run: str | Path) -> RunSummary:
 
 
 def list_runs(folder: str | Path = "runs") -> list[RunSummary]:
-    """All runs right below a folder, oldest first; one that cannot be read says why."""
+    """All runs right below a folder and those that follow them, oldest first; one that cannot be read says why."""
     found = []
-    for path in sorted(Path(folder).glob("*/run.db")):
+    for path in sorted([*Path(folder).glob("*/run.db"), *Path(folder).glob("*/then/run.db")]):
         try:
             found.append(summarise(path.parent))
         except MerganserError as error:
@@ -182,7 +182,7 @@ def export(run: str | Path, out: str | Path, *, recipe: str | None = None) -> Ch
     if not recipe_path.is_file():
         return save(open_checkpoint(directory.tensors_path(digest)), out, config=config)
     found, entries = read_recipe(recipe_path), meta["parents"]
-    if not isinstance(found, Combination) and meta["base"] is not None:
+    if isinstance(found, MergeRecipe) and meta["base"] is not None:
         entries = [meta["base"], *entries]
     return materialise(found, [directory.parent(entry).checkpoint for entry in entries], out=out)
 

@@ -19,7 +19,7 @@ from merganser.evolution import (
     weighted_mean,
     weighted_means,
 )
-from merganser.merging import Combination, Ingredient, MergeRecipe, write_recipe
+from merganser.merging import Combination, Ingredient, LayerPath, MergeRecipe, write_recipe
 from merganser.run._answers import Answered, telling_answers
 from merganser.run._directory import RunDirectory
 from merganser.run._episodes import told_goals
@@ -118,6 +118,7 @@ class Outcome:
             subsets is unfinished; else None: they are known in full.
         answers: Of language models: some questions of the test, with what the parents and the winner answered.
         front: Of several objectives: the members that no other dominates on the search samples, by their index.
+        path: Of a search for paths: the winner's.
         gain: Winner minus the best parent (chosen as the winner is) on the test samples.
         coverage: Share of search samples that some member solves.
         entropy: Mean disagreement of the members, bits.
@@ -151,6 +152,7 @@ class Outcome:
     estimate: Estimate | None = None
     answers: tuple[Answered, ...] = ()
     front: tuple[FrontMember, ...] = ()
+    path: LayerPath | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One flat object: the winner's figures at the top, the parents' beside them."""
@@ -169,6 +171,7 @@ class Outcome:
             "watched": [w.to_json() for w in self.watched],
             "answers": [a.to_json() for a in self.answers],
             "front": [m.to_json() for m in self.front],
+            "path": None if self.path is None else self.path.to_json(),
             "coverage": self.coverage,
             "entropy": self.entropy,
             "evaluations": self.evaluations,
@@ -225,10 +228,10 @@ def _choose(evolution: Evolution) -> Member:
 
 def _write_member(evolution: Evolution, directory: RunDirectory, member: Member) -> None:
     genome = member.genome
-    if isinstance(genome, Combination | RecipeGenome):
+    if isinstance(genome, Combination | LayerPath | RecipeGenome):
         path = directory.recipe_path(genome.digest)
         if not path.exists():
-            write_recipe(genome if isinstance(genome, Combination) else _recipe(evolution, genome), path)
+            write_recipe(_recipe(evolution, genome) if isinstance(genome, RecipeGenome) else genome, path)
     else:
         path = directory.tensors_path(genome.digest)
         if not path.exists():
@@ -283,6 +286,7 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         watched=() if winner is None else tuple(_watched(evolution, task, winner) for task in plan.watched),
         answers=() if winner is None else _answers(evolution, winner, matrix),
         front=() if winner is None else front_members(evolution),
+        path=winner.genome if winner is not None and isinstance(winner.genome, LayerPath) else None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +27,7 @@ from merganser.evolution import (
     DenseGenome,
     Nsga2,
     Objectives,
+    PathSpace,
     RecipeGenome,
     RecipeSpace,
     Search,
@@ -36,6 +37,7 @@ from merganser.merging import (
     Blueprint,
     Combination,
     Engine,
+    LayerPath,
     MergePlan,
     bind,
     checkpoint_of,
@@ -44,8 +46,9 @@ from merganser.merging import (
     method_named,
     plan_blueprint,
     plan_combination,
+    plan_path,
 )
-from merganser.models import LanguageModel, LiveModel, threads_for
+from merganser.models import LanguageModel, LiveModel, Parents, PathModel, threads_for
 from merganser.run._living import is_spoken, living_model, open_network
 from merganser.run._objectives import objectives_of
 from merganser.run._parents import Parent, make_parents, open_parents
@@ -57,6 +60,9 @@ from merganser.weights import Checkpoint, Execution, check_aligned, flat_read
 
 if TYPE_CHECKING:
     from torch import nn
+
+Living: TypeAlias = LiveModel | LanguageModel | PathModel
+"""What becomes one candidate after the other."""
 
 _SMALL = 1 << 20
 """Parameters up to which starting threads to merge costs more than they save."""
@@ -85,8 +91,8 @@ class Plan:
     splits: Splits
     weights: Float[np.ndarray, " samples"]
     parents: tuple[Parent, ...]
-    space: Space | RecipeSpace
-    make_model: Callable[[], LiveModel | LanguageModel]
+    space: Space | RecipeSpace | PathSpace
+    make_model: Callable[[], Living]
     search: Search
     base: Parent | None = None
     watched: tuple[WatchedTask, ...] = ()
@@ -95,9 +101,16 @@ class Plan:
     is_spoken: bool = False
 
     @cached_property
-    def model(self) -> LiveModel | LanguageModel:
+    def model(self) -> Living:
         """The live model; built when it is first asked for, so that a process that scores nothing has none."""
         return self.make_model()
+
+    @cached_property
+    def _merged(self) -> LanguageModel:
+        """Beside a model that follows paths: one that takes merges by rule, for baselines."""
+        return LanguageModel.of(
+            self.parents[0].checkpoint, dtype=self.settings.dtype, device=self.settings.device
+        )
 
     @cached_property
     def objectives(self) -> Objectives | None:
@@ -166,27 +179,38 @@ class Plan:
         workers = 1 if self.size < _SMALL else default_workers()
         return Engine(plan, Execution(workers)).in_memory(merged_config(plan))
 
-    def merge_plan(self, genome: Combination | RecipeGenome) -> MergePlan:
+    def merge_plan(self, genome: Combination | RecipeGenome | LayerPath) -> MergePlan:
         """How a genome that is a recipe is made of the models."""
+        if isinstance(genome, LayerPath):
+            return plan_path(genome, [parent.checkpoint for parent in self.parents])
         if isinstance(genome, RecipeGenome):
             return plan_blueprint(genome.blueprint, self.ingredients)
         return plan_combination(genome, [parent.checkpoint for parent in self.parents])
 
-    def bring_to_life(self, genome: Any) -> None:
-        """Make the live model this candidate: the one place where genomes become models that can be scored.
+    def bring_to_life(self, genome: Any) -> Living:
+        """A live model that is this candidate: the one place where genomes become models that can be scored.
 
-        A language model is given the plan of the merge, which is carried out in its memory; others the flat parameters.
+        A language model is given the plan of the merge, which is carried out in its memory; one that follows paths the
+        path; others the flat parameters. It is this candidate until another is brought to life.
 
         Raises:
             CheckpointError: If a model is damaged.
             ValueError: If the method cannot work with what it found.
         """
-        if isinstance(self.model, LanguageModel):
-            self.model.become(self.merge_plan(genome))
+        model = self.model
+        if isinstance(model, PathModel):
+            if isinstance(genome, LayerPath):
+                model.become(genome)
+                return model
+            model = self._merged
+        if isinstance(model, LanguageModel):
+            model.become(self.merge_plan(genome))
         elif isinstance(genome, RecipeGenome) or isinstance(self.space, RecipeSpace):
-            self.model.write(flat_read(self.checkpoint(genome), dtype=np.float32))
+            model.write(flat_read(self.checkpoint(genome), dtype=np.float32))
         else:
-            self.model.write(self.space.flat(genome))
+            assert not isinstance(self.space, PathSpace)
+            model.write(self.space.flat(genome))
+        return model
 
 
 def make_plan(
@@ -228,14 +252,19 @@ def make_plan(
     if not parents:
         raise ConfigError("`models` is empty. List checkpoints, or say `scratch` or `specialists`.")
     models = [parent.checkpoint for parent in parents]
-    check_aligned(models)
+    if settings.genome.kind != "path":  # paths say themselves what fits together: depths may differ
+        check_aligned(models)
     if not models[0].layout.size:
         raise ValueError(f"{models[0].source} holds no floating tensors, so there is nothing to combine.")
     if base is None and settings.genome.base is not None:
         [base] = open_parents([settings.genome.base])
     spoken = is_spoken(splits, module)
-    living = partial(living_model, models[0], splits, module, device=settings.device, dtype=settings.dtype)
     space = make_space(settings, models, None if base is None else base.checkpoint, large=spoken)
+    on = {"device": settings.device, "dtype": settings.dtype}
+    if isinstance(space, PathSpace):
+        living = partial(_follower, models, space, **on)
+    else:
+        living = partial(living_model, models[0], splits, module, **on)
     search = make_search(settings, space, splits.search, weights, models[0])
     watched = tuple(
         WatchedTask(_held_out(_open_task(TaskSettings(reference), settings))) for reference in settings.watch
@@ -263,6 +292,11 @@ def make_plan(
     for _, genome in baselines:
         plan.merge_plan(genome)
     return plan
+
+
+def _follower(models: Sequence[Checkpoint], space: PathSpace, *, device: str, dtype: str | None) -> PathModel:
+    """The model that follows path after path."""
+    return PathModel(Parents.of(models, device=device, dtype=dtype), space.seeds[0])
 
 
 def _held_out(splits: Splits) -> Task:

@@ -105,9 +105,9 @@ class Here:
         task = plan.tasks[job.task]
         try:
             ids = next(job.visit)
-            plan.bring_to_life(job.genome)
+            model = plan.bring_to_life(job.genome)
             while True:
-                ids = job.visit.send(checked_scores(task, plan.model, ids))
+                ids = job.visit.send(checked_scores(task, model, ids))
         except StopIteration as end:
             return end.value
         except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate

@@ -9,6 +9,7 @@ search: {method: natural-niches, population: 20, alpha: 1.0}
 splits: {preset: default}
 subset: {samples: 32, every: 100}        # optional: score children on a few search samples at a time
 budget: {evaluations: 20000}
+then: {genome: …, search: …, budget: …}  # optional: go on from the winner, as hybrid search does
 seed: 0
 workers: 2               # processes that score children; `time_limit: 600` stops one that hangs
 ```
@@ -30,10 +31,10 @@ from merganser._errors import ConfigError
 from merganser._settings_file import checked, read_yaml
 from merganser.evaluation import LmEvalSettings
 
-Method = Literal["natural-niches", "ga", "map-elites", "nsga2", "cma-es", "random", "brute-force"]
+Method = Literal["natural-niches", "ga", "map-elites", "nsga2", "cma-es", "cat-cma", "random", "brute-force"]
 METHODS: tuple[str, ...] = get_args(Method)
 
-_OTHER_NAMES = {"nsga-ii": "nsga2", "NSGA-II": "nsga2"}
+_OTHER_NAMES = {"nsga-ii": "nsga2", "NSGA-II": "nsga2", "catcma": "cat-cma", "CatCMAwM": "cat-cma"}
 """How others write the names of searches."""
 
 _STRICT = ConfigDict(extra="forbid")
@@ -45,8 +46,9 @@ class GenomeSettings:
     """What evolves.
 
     Attributes:
-        kind: `combination` (exact lineage of given models), `dense` (the vector itself), `recipe` (a merge by rule), or
-            `auto`: dense from scratch, a recipe where a `method` is named, combination otherwise.
+        kind: `combination` (exact lineage of given models), `dense` (the vector itself), `recipe` (a merge by rule),
+            `path` (a way through the blocks of given models), or `auto`: dense from scratch, a recipe where a `method`
+            is named, combination otherwise.
         rule: Interpolate on an arc (`slerp`) or a line (`linear`).
         angles: One angle between whole models (`whole`, the authors' code) or one on each side of a split
             (`sides`, the paper's equation 2).
@@ -63,9 +65,16 @@ class GenomeSettings:
         parameters: Of a recipe: other parameters of the method; a list has one value for each model.
         chromosomes: Of combinations: tensors that are split independently in crossover: all at once (`whole`), by
             `component`, or by parts of names, as groups are.
+        repeats: Of a path: how often the row of all blocks stands in the list it is chosen from.
+        scales: Of a path: what is multiplied from block to block: nothing (`none`), a number for every pair of blocks
+            (`matrix`), or what a small network says of the pair (`network`).
+        unit: Of a path: the logarithm of the scale that a number of 1 stands for.
+        scaling: Of a path: what scales multiply: the whole hidden state (`state`, the paper) or what the last MLP hands
+            over (`handed`, the authors' server).
+        lead: Of a path: how far from the first model's own path others begin, in standard deviations of a switch.
     """
 
-    kind: Literal["auto", "combination", "dense", "recipe"] = "auto"
+    kind: Literal["auto", "combination", "dense", "recipe", "path"] = "auto"
     rule: Literal["slerp", "linear"] = "slerp"
     angles: Literal["whole", "sides"] = "whole"
     mutation: Annotated[float, Field(ge=0)] = 0.01
@@ -78,6 +87,11 @@ class GenomeSettings:
     groups: Literal["whole", "layer", "component"] | dict[str, tuple[str, ...]] = "whole"
     parameters: dict[str, bool | int | float | str | tuple[float, ...]] = Field(default_factory=dict)
     chromosomes: Literal["whole", "component"] | dict[str, tuple[str, ...]] = "whole"
+    repeats: Annotated[int, Field(ge=1)] = 3
+    scales: Literal["none", "matrix", "network"] = "network"
+    unit: Annotated[float, Field(gt=0)] = 0.05
+    scaling: Literal["state", "handed"] = "state"
+    lead: Annotated[float, Field(gt=0)] = 2.0
 
     @property
     def is_recipe(self) -> bool:
@@ -90,9 +104,10 @@ class SearchSettings:
     """How to search.
 
     Attributes:
-        method: `natural-niches` (M2N2), `ga`, `map-elites`, `nsga2`, `cma-es`, `random` or `brute-force`.
+        method: `natural-niches` (M2N2), `ga`, `map-elites`, `nsga2`, `cma-es`, `cat-cma` (CatCMA with margin, for
+            paths), `random` or `brute-force`.
         population: Size of the archive, or of a generation; by default 20, and of `cma-es` over the genes of a recipe
-            4 + 3 ln n, as the library has it.
+            or over paths, and of `cat-cma`, 4 + 3 ln n, as the libraries have it.
         alpha: How strongly crowding is punished; 0 in a GA.
         epsilon: Added to the crowding of each sample.
         attraction: Choose mates by what they add.
@@ -209,6 +224,23 @@ class Budget:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class NextSettings:
+    """A second search that begins with the winner of the first one: hybrid search, where it is one for paths.
+
+    Its models are the winner and then the first search's models; all that is not said here is as in the first.
+
+    Attributes:
+        genome: What evolves.
+        search: How to search.
+        budget: When to stop.
+    """
+
+    genome: GenomeSettings = GenomeSettings()
+    search: SearchSettings = SearchSettings()
+    budget: Budget = Budget(evaluations=20_000)
+
+
+@dataclass(frozen=True, config=_STRICT)
 class EvolveSettings:
     """An evolve file.
 
@@ -227,6 +259,7 @@ class EvolveSettings:
         splits: How samples are divided.
         subset: Score children on a few search samples at a time, others after a while; None scores them on all.
         budget: When to stop.
+        then: Another search, from the winner and the models.
         seed: Seed of everything random.
         workers: Children scored at the same time, each in a process of its own. Child k sees the scores of those up
             to k - workers, so the number is part of what decides the result; the order of arrival is not.
@@ -246,6 +279,7 @@ class EvolveSettings:
     splits: SplitSettings = SplitSettings()
     subset: SubsetSettings | None = None
     budget: Budget = Budget(evaluations=20_000)
+    then: NextSettings | None = None
     seed: int = 0
     workers: Annotated[int, Field(ge=1)] = 1
     time_limit: Annotated[float, Field(gt=0)] | None = None
@@ -316,5 +350,6 @@ _SECTIONS: dict[str, type] = {
     "splits": SplitSettings,
     "subset": SubsetSettings,
     "budget": Budget,
+    "then": NextSettings,
     "tasks": TaskSettings,
 }

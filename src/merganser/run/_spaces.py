@@ -21,6 +21,7 @@ from merganser.evolution import (
     NaturalNiches,
     Niches,
     Nsga2,
+    PathSpace,
     RandomSearch,
     RecipeSpace,
     Search,
@@ -31,6 +32,7 @@ from merganser.evolution import (
 from merganser.merging import Gram, default_workers
 from merganser.run._chromosomes import chromosomes_of, refuse_chromosomes
 from merganser.run._objectives import axes_of, required_objectives
+from merganser.run._path_genome import path_search, path_space, refuse_path_keys
 from merganser.run._recipe_genome import POPULATION, recipe_search, recipe_space, refuse_recipe_keys
 from merganser.run._settings import EvolveSettings
 from merganser.weights import Checkpoint, Execution, flat_read
@@ -38,7 +40,7 @@ from merganser.weights import Checkpoint, Execution, flat_read
 
 def make_space(
     settings: EvolveSettings, models: Sequence[Checkpoint], base: Checkpoint | None, *, large: bool = False
-) -> Space | RecipeSpace:
+) -> Space | RecipeSpace | PathSpace:
     """The space of genomes that the settings speak of.
 
     Args:
@@ -49,9 +51,20 @@ def make_space(
 
     Raises:
         ConfigError: If parts of the settings exclude each other.
+        CheckpointError: If paths cannot go through the models.
         ValueError: If models, method and parameters do not fit together.
     """
     genome, from_scratch = settings.genome, settings.models == "scratch"
+    if genome.kind == "path":
+        refuse_chromosomes(genome)
+        refuse_recipe_keys(genome, has_baselines=bool(settings.baselines))
+        if not large:
+            raise ConfigError(
+                "Paths go through the blocks of language models, but these models are plain networks. Give language "
+                "`models` and a task that asks them something, or leave `kind: path` out."
+            )
+        return path_space(settings, models)
+    refuse_path_keys(genome)
     if genome.is_recipe:
         refuse_chromosomes(genome)
         return recipe_space(settings, models, base)
@@ -86,7 +99,7 @@ def make_space(
 
 def make_search(
     settings: EvolveSettings,
-    space: Space | RecipeSpace,
+    space: Space | RecipeSpace | PathSpace,
     task: Task,
     weights: Float[np.ndarray, " samples"],
     donor: Checkpoint,
@@ -107,6 +120,8 @@ def make_search(
     s, seed = settings.search, settings.seed
     if isinstance(space, RecipeSpace):
         return recipe_search(settings, space, weights, lambda: required_objectives(task))
+    if isinstance(space, PathSpace):
+        return path_search(settings, space, weights)
     population = s.population or POPULATION
     if s.method in ("natural-niches", "ga"):
         ga = s.method == "ga"
@@ -133,6 +148,10 @@ def make_search(
         "random": lambda: RandomSearch.start(space, weights, seed=seed, population=population),
         "brute-force": lambda: BruteForce.start(space, weights, steps=s.steps, population=population),
     }
+    if s.method not in makers:
+        raise ConfigError(
+            f"`{s.method}` searches paths through blocks: say `genome: {{kind: path}}` beside it."
+        )
     return makers[s.method]()
 
 

@@ -192,17 +192,24 @@ def _serve(pipe: Connection, make_plan: MakePlan, threads: int) -> None:
             sys.modules["torch"].set_num_threads(threads)
         with threadpool_limits(threads):
             pipe.send((None, None))
+            candidate = _Candidate(plan)
             while True:
-                pipe.send(_answer(plan, *pipe.recv()))
+                pipe.send(candidate.answer(*pipe.recv()))
 
 
-def _answer(
-    plan: Plan, genome: Genome | None, task: int, ids: np.ndarray
-) -> tuple[str | None, np.ndarray | None]:
-    """What went wrong or the scores."""
-    try:
-        if genome is not None:
-            plan.bring_to_life(genome)
-        return None, checked_scores(plan.tasks[task], plan.model, ids)
-    except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
-        return reason_of(error), None
+class _Candidate:
+    """Who is alive in a worker."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._model = plan, plan.model
+
+    def answer(
+        self, genome: Genome | None, task: int, ids: np.ndarray
+    ) -> tuple[str | None, np.ndarray | None]:
+        """What went wrong or the scores; of another candidate if one is given."""
+        try:
+            if genome is not None:
+                self._model = self._plan.bring_to_life(genome)
+            return None, checked_scores(self._plan.tasks[task], self._model, ids)
+        except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
+            return reason_of(error), None
