@@ -10,6 +10,7 @@ from merganser import ConfigError, TaskError
 from merganser.evaluation import (
     ChoiceTask,
     GenerativeTask,
+    MarginTask,
     NonFiniteOutputError,
     Prompt,
     Question,
@@ -159,6 +160,25 @@ def test_choices_are_compared_by_likelihood(bigrams):
     by_tokens = np.exp(np.array(values) / [4, 4, 25])
     found = at(normalise="tokens", measure="probability").score
     assert found == pytest.approx(by_tokens[0] / by_tokens.sum())
+
+
+def test_the_margin_of_a_choice_is_the_probability_that_the_other_measure_scores(bigrams):
+    question = Question("a", ("b",), ("b", "c", "abab"), right=0)
+    asked = (question, dataclasses.replace(question, answers=("c",), right=1))
+    right, probable = (ChoiceTask("c", asked, measure=m) for m in ("accuracy", "probability"))
+    marks = right.mark(bigrams, ALL[:2])
+    assert isinstance(right, MarginTask)
+    assert marks.scores.tolist() == right.score(bigrams, ALL[:2]).tolist()
+    assert marks.margins is not None
+    assert marks.margins.tolist() == probable.score(bigrams, ALL[:2]).tolist()
+    assert len(set(marks.margins)) == 2
+    assert probable.mark(bigrams, ALL[:2]).margins is None
+
+
+def test_what_is_written_freely_has_no_margin(adder):
+    marks = sums().mark(adder(limit=9), ALL)
+    assert marks.scores.tolist() == sums().score(adder(limit=9), ALL).tolist()
+    assert marks.margins is None
 
 
 def test_letters_can_be_scored_instead_of_texts(adder):

@@ -25,6 +25,7 @@ from merganser.evolution import (
     FULL_COVARIANCE_LIMIT,
     CmaEs,
     DenseGenome,
+    MixedCmaEs,
     Nsga2,
     Objectives,
     RecipeGenome,
@@ -105,6 +106,11 @@ class Plan:
         if isinstance(self.search, Nsga2):
             return self.search.objectives
         return objectives_of(self.splits.search) if isinstance(self.splits.search, Mixture) else None
+
+    @property
+    def heeds_margins(self) -> bool:
+        """Whether the search orders candidates of equal score by their margins, so that the journal must hold them."""
+        return isinstance(self.search, CmaEs | MixedCmaEs) and self.search.tie_breaker
 
     @property
     def threads(self) -> int:

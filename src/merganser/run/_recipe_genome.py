@@ -53,6 +53,7 @@ def recipe_search(
             population=s.population,
             covariance=s.covariance,
             restarts=s.restarts,
+            tie_breaker=s.tie_breaker,
         ),
         "nsga2": lambda: Nsga2.start(space, objectives(), seed=seed, population=kept),
         "random": lambda: RandomSearch.start(space, weights, seed=seed, population=kept),

@@ -106,6 +106,7 @@ class SearchSettings:
             of one task its odd and its even classes.
         covariance: Of `cma-es`: `full`, `diagonal`, or by size.
         restarts: Of `cma-es`: how often to begin again, with twice the population, where it has converged.
+        tie_breaker: Of `cma-es`: order candidates of equal score by how nearly right they were, where the task knows.
     """
 
     method: Annotated[Method, BeforeValidator(lambda name: _OTHER_NAMES.get(name, name))] = "natural-niches"
@@ -122,6 +123,7 @@ class SearchSettings:
     axes: tuple[str, str] | None = None
     covariance: Literal["auto", "full", "diagonal"] = "auto"
     restarts: Annotated[int, Field(ge=0)] = 9
+    tie_breaker: bool = True
 
 
 @dataclass(frozen=True, config=_STRICT)

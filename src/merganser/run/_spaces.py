@@ -129,6 +129,7 @@ def make_search(
             population=population,
             covariance=s.covariance,
             restarts=s.restarts,
+            tie_breaker=s.tie_breaker,
         ),
         "random": lambda: RandomSearch.start(space, weights, seed=seed, population=population),
         "brute-force": lambda: BruteForce.start(space, weights, steps=s.steps, population=population),

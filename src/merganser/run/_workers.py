@@ -23,9 +23,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from merganser._errors import RunError
+from merganser.evaluation import Marks
 from merganser.evolution import Genome
 from merganser.run._plan import Plan
-from merganser.run._runners import Job, Scored, checked_scores, reason_of
+from merganser.run._runners import Job, Scored, checked_marks, reason_of
 
 MakePlan = Callable[[], Plan]
 
@@ -117,7 +118,7 @@ class Workers:
             elif worker.deadline <= time.monotonic():
                 self._replace(i, f"TimeoutError: no answer within {self._limit:g} s")
 
-    def _hear(self, worker: _Worker, problem: str | None, scores: np.ndarray | None) -> None:
+    def _hear(self, worker: _Worker, problem: str | None, marks: Marks | None) -> None:
         talk, worker.deadline = worker.talk, np.inf
         if talk is None:
             worker.is_ready = problem is None
@@ -126,9 +127,9 @@ class Workers:
         elif problem is not None:
             self._found[talk.key], worker.talk = talk.job.failed(problem), None
         else:
-            assert scores is not None
+            assert marks is not None
             try:
-                talk.ids = talk.job.visit.send(scores)
+                talk.ids = talk.job.visit.send(marks)
                 worker.ask(talk, None, self._limit)
             except StopIteration as end:
                 self._found[talk.key], worker.talk = end.value, None
@@ -198,11 +199,11 @@ def _serve(pipe: Connection, make_plan: MakePlan, threads: int) -> None:
 
 def _answer(
     plan: Plan, genome: Genome | None, task: int, ids: np.ndarray
-) -> tuple[str | None, np.ndarray | None]:
-    """What went wrong or the scores."""
+) -> tuple[str | None, Marks | None]:
+    """What went wrong, or scores and margins."""
     try:
         if genome is not None:
             plan.bring_to_life(genome)
-        return None, checked_scores(plan.tasks[task], plan.model, ids)
+        return None, checked_marks(plan.tasks[task], plan.model, ids)
     except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
         return reason_of(error), None
