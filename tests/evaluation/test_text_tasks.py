@@ -163,16 +163,17 @@ def test_choices_are_compared_by_likelihood(bigrams):
 
 
 def test_the_margin_of_a_choice_is_the_probability_that_the_other_measure_scores(bigrams):
-    question = Question("a", ("b",), ("b", "c", "abab"), right=0)
-    asked = (question, dataclasses.replace(question, answers=("c",), right=1))
-    right, probable = (ChoiceTask("c", asked, measure=m) for m in ("accuracy", "probability"))
-    marks = right.mark(bigrams, ALL[:2])
+    model, ids = bigrams("cat sat. " * 50), ALL[:2]
+    question = Question("The cat", ("sat",), ("sat", "xyz", "sat on the mat and slept"), 0)
+    asked = (question, dataclasses.replace(question, answers=("xyz",), right=1))
+    right, probable = (ChoiceTask("t", asked, measure=m) for m in ("accuracy", "probability"))
+    marks = right.mark(model, ids)
     assert isinstance(right, MarginTask)
-    assert marks.scores.tolist() == right.score(bigrams, ALL[:2]).tolist()
+    assert marks.scores.tolist() == right.score(model, ids).tolist()
     assert marks.margins is not None
-    assert marks.margins.tolist() == probable.score(bigrams, ALL[:2]).tolist()
-    assert len(set(marks.margins)) == 2
-    assert probable.mark(bigrams, ALL[:2]).margins is None
+    assert marks.margins.tolist() == probable.score(model, ids).tolist()
+    assert marks.margins[0] > marks.margins[1] > 0
+    assert probable.mark(model, ids).margins is None
 
 
 def test_what_is_written_freely_has_no_margin(adder):

@@ -102,6 +102,17 @@ def test_nothing_is_evaluated_twice(family, small_npz, tmp_path):
     assert sum(measured.values()) == outcome.samples_measured
 
 
+def test_a_candidate_met_before_is_noted_with_its_score(family, small_npz, tmp_path):
+    genome = {"method": "linear", "genes": {"normalize": None}, "parameters": {"weight": (0.3, 0.4)}}
+    search(family, small_npz, tmp_path / "run", genome, "random", budget=12)
+    with RunDirectory(tmp_path / "run").journal() as journal:
+        children = list(journal.children())
+    first = {child.recipe: child for child in reversed(children)}
+    again = [child for child in children if child is not first[child.recipe]]
+    assert len(again) >= 7
+    assert all(child.measured == 0 and child.score == first[child.recipe].score > 0 for child in again)
+
+
 def test_a_base_that_changed_stops_a_resumed_run(family, small_npz, tmp_path):
     base = tmp_path / "base.safetensors"
     base.write_bytes(Path(family["base"]).read_bytes())
