@@ -1,8 +1,11 @@
 """Margins order candidates of equal score, and nothing else."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from merganser.evolution import CmaEs, CombinationSpace, LayerWeights, MixedCmaEs, PathSpace, Row
 from merganser.evolution._ties import Loss, loss_of, told_losses
@@ -37,10 +40,9 @@ def test_scores_are_never_overturned_and_among_equals_the_larger_margin_is_bette
     told = told_losses([loss_of(row, w) for row in rows], tie_breaker=True)
     for i in range(len(rows)):
         for j in range(len(rows)):
-            if means[i] > means[j] + 1e-9:
-                assert told[i] < told[j]
-            elif answers[i][0] == answers[j][0] and margins[i] > margins[j] + 1e-3:
-                assert told[i] < told[j]
+            is_better = means[i] > means[j] + 1e-9
+            is_nearer = answers[i][0] == answers[j][0] and margins[i] > margins[j] + 1e-3
+            assert told[i] < told[j] or not (is_better or is_nearer)
 
 
 @given(st.lists(st.sampled_from([0.0, 0.3, 0.1 + 0.2, 0.5, 1.0]), min_size=2, max_size=9), st.data())
@@ -48,7 +50,7 @@ def test_margins_move_a_loss_by_less_than_half_of_the_smallest_difference(values
     margins = data.draw(st.lists(st.floats(0, 1), min_size=len(values), max_size=len(values)))
     told = told_losses([*map(Loss, values, margins)], tie_breaker=True)
     distinct = sorted({round(v, 9) for v in values})
-    gap = min((b - a for a, b in zip(distinct, distinct[1:], strict=False)), default=1.0)
+    gap = min((b - a for a, b in pairwise(distinct)), default=1.0)
     for value, margin, loss in zip(values, margins, told, strict=True):
         assert loss - value == pytest.approx(0.49 * gap * (1 - margin), abs=1e-9)
         assert loss - value < gap / 2
@@ -60,15 +62,21 @@ def test_losses_that_differ_by_rounding_only_are_a_tie():
 
 
 @pytest.mark.parametrize(
-    ("margins", "tie_breaker"), [((0.1, 0.9, None), True), ((None, None, None), True), ((0.1, 0.9, 0.5), False)]
+    ("margins", "tie_breaker"),
+    [((0.1, 0.9, None), True), ((None, None, None), True), ((0.1, 0.9, 0.5), False)],
 )
-def test_losses_are_told_as_they_are_without_a_tie_breaker_or_where_a_margin_is_not_known(margins, tie_breaker):
+def test_losses_are_told_as_they_are_without_a_tie_breaker_or_where_a_margin_is_not_known(
+    margins, tie_breaker
+):
     values = [0.1 + 0.2, 0.3, 0.3]
     assert told_losses([*map(Loss, values, margins)], tie_breaker=tie_breaker) == values
 
 
 def test_a_candidate_that_failed_is_the_last_among_its_equals():
-    rows = [Row(np.zeros(SAMPLES), failed="out of memory"), Row(np.zeros(SAMPLES), margins=np.full(SAMPLES, 0.1))]
+    rows = [
+        Row(np.zeros(SAMPLES), failed="out of memory"),
+        Row(np.zeros(SAMPLES), margins=np.full(SAMPLES, 0.1)),
+    ]
     told = told_losses([loss_of(row, WEIGHTS) for row in rows], tie_breaker=True)
     assert told[1] < told[0]
 

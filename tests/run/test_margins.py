@@ -7,7 +7,15 @@ import sqlite3
 import numpy as np
 import pytest
 
-from merganser.run import Evolution, RunDirectory, evolve_settings, make_plan, parse_settings, resume, summarise
+from merganser.run import (
+    Evolution,
+    RunDirectory,
+    evolve_settings,
+    make_plan,
+    parse_settings,
+    resume,
+    summarise,
+)
 from merganser.run._runners import Here
 
 pytestmark = pytest.mark.usefixtures("troubled")

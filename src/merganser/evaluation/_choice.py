@@ -13,7 +13,8 @@ A choice of log-probability $\ell_k$ is worth $v_k$:
 | `accuracy` | 1 if $v_r$ is larger than every other; a tie is not an answer |
 | `probability` | $e^{v_r} / \sum_k e^{v_k}$: models that are equally often right differ |
 
-Under `accuracy` the probability is the sample's margin, by which searches may order models that are equally often right.
+Under `accuracy` the probability is the margin of the sample, by which searches may order models that are equally
+often right.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""Losses of a generation, with ties between equal scores broken by margins.
 
-A strategy that ranks a generation learns nothing from candidates of equal score, and with few questions, each right or
-wrong, whole generations tie. A task that compares probabilities knows more: its margins. Of candidate $i$ with mean score
-$s_i$ and mean margin $m_i \in [0, 1]$ the strategy is told
+A strategy that ranks a generation learns nothing from candidates of equal score, and with few questions, each right
+or wrong, whole generations tie. A task that compares probabilities knows more: its margins. Of candidate $i$ with mean
+score $s_i$ and mean margin $m_i \in [0, 1]$ the strategy is told
 
 $$ \ell_i = 1 - s_i + c \, \delta \, (1 - m_i), \qquad c = 0.49, $$
 

@@ -41,6 +41,7 @@ def evolve(
     search: str | SearchSettings | dict[str, Any] = "natural-niches",
     budget: int | str | Budget | None = None,
     genome: dict[str, Any] | None = None,
+    output: dict[str, Any] | None = None,
     splits: str | dict[str, Any] = "default",
     subset: int | SubsetSettings | dict[str, Any] | None = None,
     seed: int = 0,
@@ -63,6 +64,7 @@ def evolve(
         search: Method, or its settings: see [`SearchSettings`][].
         budget: Evaluations (20000), or a time (`90s`, `10m`, `2h`).
         genome: What evolves: see [`GenomeSettings`][].
+        output: What merges by rule are written as: see [`OutputSettings`][].
         splits: `default`, `paper`, or the settings of [`SplitSettings`][].
         subset: Most search samples that a child is scored on, or the settings of [`SubsetSettings`][]; None: all.
         seed: Seed of everything random.
@@ -100,6 +102,7 @@ def evolve(
         "splits": _plain(splits, "preset"),
         "subset": None if subset is None else _plain(subset, "samples"),
         "genome": genome or {},
+        "output": output or {},
         "budget": dataclasses.asdict(Budget.parse(budget)),
         "seed": seed,
         "watch": list(watch),

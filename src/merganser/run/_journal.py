@@ -329,11 +329,7 @@ class Journal:
     def row(self, recipe: str, task_digest: str, samples: int) -> Row | None:
         """What is known of a recipe's scores on a task, written or waiting; None if nothing is."""
         key = (bytes.fromhex(recipe), self._task_ids[task_digest])
-        found = self._scores.get(key)
-        if found is None:
-            # all columns: a journal of an older schema that is only read has no margins
-            whole = self._db.execute("SELECT * FROM scores WHERE recipe=? AND task=?", key).fetchone()
-            found = whole and (*whole[2:], None)[:3]
+        found = self._scores.get(key) or self._written(key)
         if found is None:
             return None
         packed, mask, margins = found
@@ -342,6 +338,14 @@ class Journal:
             None if mask is None else unpack_mask(mask, samples),
             margins=None if margins is None else unpack_scores(margins, samples),
         )
+
+    def _written(self, key: tuple[bytes, int]) -> tuple[bytes, bytes | None, bytes | None] | None:
+        """Scores, mask and margins as they lie in the file; one of an older schema that is only read has no margins."""
+        row = self._db.execute("SELECT * FROM scores WHERE recipe=? AND task=?", key).fetchone()
+        if row is None:
+            return None
+        _, _, packed, mask, *margins = row
+        return packed, mask, margins[0] if margins else None
 
 
 def _lock(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -49,6 +50,7 @@ from merganser.merging import (
 from merganser.models import LanguageModel, LiveModel, threads_for
 from merganser.run._living import is_spoken, living_model, open_network
 from merganser.run._objectives import objectives_of
+from merganser.run._output import check_same_rows, written_as
 from merganser.run._parents import Parent, make_parents, open_parents
 from merganser.run._settings import EvolveSettings, TaskSettings
 from merganser.run._spaces import make_search, make_space
@@ -240,8 +242,14 @@ def make_plan(
     if base is None and settings.genome.base is not None:
         [base] = open_parents([settings.genome.base])
     spoken = is_spoken(splits, module)
-    living = partial(living_model, models[0], splits, module, device=settings.device, dtype=settings.dtype)
     space = make_space(settings, models, None if base is None else base.checkpoint, large=spoken)
+    living = partial(
+        living_model,
+        *(models[0], splits, module),
+        device=settings.device,
+        dtype=settings.dtype,
+        merge=_own_form(settings, space, models, base),
+    )
     search = make_search(settings, space, splits.search, weights, models[0])
     watched = tuple(
         WatchedTask(_held_out(_open_task(TaskSettings(reference), settings))) for reference in settings.watch
@@ -271,6 +279,23 @@ def make_plan(
     return plan
 
 
+def _own_form(
+    settings: EvolveSettings,
+    space: Space | RecipeSpace,
+    models: Sequence[Checkpoint],
+    base: Parent | None,
+) -> MergePlan | None:
+    """One of the merges that are searched, if the settings name their donor or their tokens; in the donor's types."""
+    output = settings.output
+    if not isinstance(space, RecipeSpace) or (output.donor is None and output.tokenizer is None):
+        return None
+    blueprint = space.decode(space.start).blueprint
+    inputs = (*([] if base is None else [base.checkpoint]), *models)
+    plan = plan_blueprint(dataclasses.replace(blueprint, dtype=None), inputs)
+    check_same_rows(plan, models[0])
+    return plan
+
+
 def _held_out(splits: Splits) -> Task:
     """The split of a task that is farthest from what models may have been tuned on."""
     return splits.test or splits.validation or splits.search
@@ -292,7 +317,13 @@ def _baselines(
         bind(name, method, len(parents), {})
         numbers = range(len(models) - len(digests), len(models))
         takes_base = base is not None and method.rule.base != "refused"
-        blueprint = Blueprint.plain(name, numbers, {}, base=0 if takes_base else None, seed=settings.seed)
+        blueprint = Blueprint.plain(
+            name,
+            numbers,
+            base=0 if takes_base else None,
+            seed=settings.seed,
+            **written_as(settings),
+        )
         found.append((name, RecipeGenome(models, blueprint)))
     return tuple(found)
 

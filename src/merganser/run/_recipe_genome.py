@@ -19,6 +19,7 @@ from merganser.evolution import (
     RecipeSpace,
     Search,
 )
+from merganser.run._output import written_as
 from merganser.run._settings import EvolveSettings, GenomeSettings
 from merganser.weights import Checkpoint
 
@@ -78,7 +79,7 @@ def recipe_space(
         base: The model that they were tuned from, if there is one.
 
     Raises:
-        ConfigError: If the settings name no method.
+        ConfigError: If the settings name no method, or `output` names a model that is not there.
         ValueError: If method, parameters, groups and models do not fit together.
     """
     genome = settings.genome
@@ -103,6 +104,7 @@ def recipe_space(
         models[0].layout.size,
         base=None if base is None else base.digest,
         seed=settings.seed,
+        result=written_as(settings),
     )
 
 

@@ -9,6 +9,7 @@ search: {method: natural-niches, population: 20, alpha: 1.0}
 splits: {preset: default}
 subset: {samples: 32, every: 100}        # optional: score children on a few search samples at a time
 budget: {evaluations: 20000}
+output: {dtype: bfloat16, donor: a/}     # optional, of merges by rule: what they are written as
 seed: 0
 workers: 2               # processes that score children; `time_limit: 600` stops one that hangs
 ```
@@ -174,6 +175,23 @@ class SubsetSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class OutputSettings:
+    """What merges by rule are written as.
+
+    Attributes:
+        dtype: Element type of all merged tensors, such as `bfloat16`; by default the donor's, tensor by tensor.
+        tokenizer: Whose tokens they have, where the models' differ: `union`, `base` or one of the models; by default
+            the donor's.
+        donor: The model that gives configuration and tokenizer: one of the models, or `base`; by default the base, or
+            else the first.
+    """
+
+    dtype: str | None = None
+    tokenizer: str | None = None
+    donor: str | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Budget:
     """When to stop; whichever comes first.
 
@@ -229,12 +247,14 @@ class EvolveSettings:
         splits: How samples are divided.
         subset: Score children on a few search samples at a time, others after a while; None scores them on all.
         budget: When to stop.
+        output: Of merges by rule: what they are written as.
         seed: Seed of everything random.
         workers: Children scored at the same time, each in a process of its own. Child k sees the scores of those up
             to k - workers, so the number is part of what decides the result; the order of arrival is not.
         time_limit: Seconds that scoring a child on a block of samples may take; a child that takes longer has failed.
         device: Where language models live: cpu, cuda, mps.
-        dtype: Element type in which they are scored; by default their own. The winner is written in theirs either way.
+        dtype: Element type in which they are scored; by default their own. The winner is written in theirs, or as
+            `output` says, either way.
     """
 
     version: Literal[1] = 1
@@ -248,6 +268,7 @@ class EvolveSettings:
     splits: SplitSettings = SplitSettings()
     subset: SubsetSettings | None = None
     budget: Budget = Budget(evaluations=20_000)
+    output: OutputSettings = OutputSettings()
     seed: int = 0
     workers: Annotated[int, Field(ge=1)] = 1
     time_limit: Annotated[float, Field(gt=0)] | None = None
@@ -309,7 +330,12 @@ def _resolved(settings: EvolveSettings, folder: Path) -> EvolveSettings:
     task = None if settings.task is None else resolve(settings.task)
     base = None if settings.genome.base is None else resolve(settings.genome.base)
     genome = dataclasses.replace(settings.genome, base=base)
-    return dataclasses.replace(settings, models=models, task=task, tasks=tasks, watch=watch, genome=genome)
+    said = {"donor": settings.output.donor, "tokenizer": settings.output.tokenizer}
+    places = {key: resolve(place) for key, place in said.items() if place not in (None, "union")}
+    output = dataclasses.replace(settings.output, **places)
+    return dataclasses.replace(
+        settings, models=models, task=task, tasks=tasks, watch=watch, genome=genome, output=output
+    )
 
 
 _SECTIONS: dict[str, type] = {
@@ -318,5 +344,6 @@ _SECTIONS: dict[str, type] = {
     "splits": SplitSettings,
     "subset": SubsetSettings,
     "budget": Budget,
+    "output": OutputSettings,
     "tasks": TaskSettings,
 }

@@ -31,6 +31,7 @@ from merganser.evolution import (
 from merganser.merging import Gram, default_workers
 from merganser.run._chromosomes import chromosomes_of, refuse_chromosomes
 from merganser.run._objectives import axes_of, required_objectives
+from merganser.run._output import refuse_output
 from merganser.run._recipe_genome import POPULATION, recipe_search, recipe_space, refuse_recipe_keys
 from merganser.run._settings import EvolveSettings
 from merganser.weights import Checkpoint, Execution, flat_read
@@ -55,6 +56,7 @@ def make_space(
     if genome.is_recipe:
         refuse_chromosomes(genome)
         return recipe_space(settings, models, base)
+    refuse_output(settings)
     refuse_recipe_keys(genome, has_baselines=bool(settings.baselines))
     is_dense = genome.kind == "dense" or (genome.kind == "auto" and from_scratch)
     if is_dense:

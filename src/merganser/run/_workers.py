@@ -197,9 +197,7 @@ def _serve(pipe: Connection, make_plan: MakePlan, threads: int) -> None:
                 pipe.send(_answer(plan, *pipe.recv()))
 
 
-def _answer(
-    plan: Plan, genome: Genome | None, task: int, ids: np.ndarray
-) -> tuple[str | None, Marks | None]:
+def _answer(plan: Plan, genome: Genome | None, task: int, ids: np.ndarray) -> tuple[str | None, Marks | None]:
     """What went wrong, or scores and margins."""
     try:
         if genome is not None:
