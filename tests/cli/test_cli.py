@@ -187,6 +187,7 @@ def test_a_wrong_file_is_misuse_with_one_clear_message(tmp_path, text, message):
         (("evolve", "digits", "--search", "brute-force"), 2, "children are mutated"),
         (("evolve", "digits", "--from", "specialists", "--no-crossover"), 2, "every child is a copy"),
         (("evolve", "digits", "--from", "nothing"), 2, "`models"),
+        (("evolve", "digits", "--from", "scratch", "-m", "a.safetensors"), 2, "not from both"),
         (("evolve", "digits", "-m", "nowhere.safetensors"), 1, "nowhere.safetensors"),
         (("runs", "show", "nowhere"), 1, "is no run directory"),
         (("runs", "report", "nowhere"), 1, "is no run directory"),

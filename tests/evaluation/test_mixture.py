@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from merganser.evaluation import (
     Classification,
     LabelledArrays,
+    Marks,
     Mixture,
     Samples,
     Splits,
@@ -60,6 +61,25 @@ def test_a_part_is_asked_once_and_only_if_it_has_to():
     m = mixture()
     m.score(None, np.array([8, 0, 4, 2]))
     assert [p.asked for p in m.parts] == [[[0, 2]], [], [[4, 0]]]
+
+
+@dataclass
+class Nearly(Numbered):
+    """Knows margins too."""
+
+    def mark(self, model, ids):
+        return Marks(self.score(model, ids), self.offset + ids / 100)
+
+
+def test_where_some_parts_have_margins_those_of_the_others_are_their_scores():
+    ids = np.array([8, 0, 3, 1])
+    mixed = Mixture((Nearly("a", 3, 0.1), *mixture().parts[1:]))
+    marks = mixed.mark(None, ids)
+    assert marks.scores.tolist() == mixed.score(None, ids).tolist() == mixture().score(None, ids).tolist()
+    assert marks.margins is not None
+    np.testing.assert_allclose(marks.margins, [0.504, 0.1, 0.3, 0.11])
+    assert mixed.mark(None, np.array([3, 4])).margins is None
+    assert mixture().mark(None, ids).margins is None
 
 
 def test_names_samples_and_digests_are_joined_in_order():

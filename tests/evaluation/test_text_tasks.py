@@ -10,6 +10,7 @@ from merganser import ConfigError, TaskError
 from merganser.evaluation import (
     ChoiceTask,
     GenerativeTask,
+    MarginTask,
     NonFiniteOutputError,
     Prompt,
     Question,
@@ -159,6 +160,26 @@ def test_choices_are_compared_by_likelihood(bigrams):
     by_tokens = np.exp(np.array(values) / [4, 4, 25])
     found = at(normalise="tokens", measure="probability").score
     assert found == pytest.approx(by_tokens[0] / by_tokens.sum())
+
+
+def test_the_margin_of_a_choice_is_the_probability_that_the_other_measure_scores(bigrams):
+    model, ids = bigrams("cat sat. " * 50), ALL[:2]
+    question = Question("The cat", ("sat",), ("sat", "xyz", "sat on the mat and slept"), 0)
+    asked = (question, dataclasses.replace(question, answers=("xyz",), right=1))
+    right, probable = (ChoiceTask("t", asked, measure=m) for m in ("accuracy", "probability"))
+    marks = right.mark(model, ids)
+    assert isinstance(right, MarginTask)
+    assert marks.scores.tolist() == right.score(model, ids).tolist()
+    assert marks.margins is not None
+    assert marks.margins.tolist() == probable.score(model, ids).tolist()
+    assert marks.margins[0] > marks.margins[1] > 0
+    assert probable.mark(model, ids).margins is None
+
+
+def test_what_is_written_freely_has_no_margin(adder):
+    marks = sums().mark(adder(limit=9), ALL)
+    assert marks.scores.tolist() == sums().score(adder(limit=9), ALL).tolist()
+    assert marks.margins is None
 
 
 def test_letters_can_be_scored_instead_of_texts(adder):

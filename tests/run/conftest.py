@@ -26,7 +26,7 @@ def contents():
             "FROM children ORDER BY idx"
         ).fetchall()
         scores = db.execute(
-            "SELECT hex(recipe), task, hex(row), hex(mask) FROM scores ORDER BY recipe, task"
+            "SELECT hex(recipe), task, hex(row), hex(mask), hex(margins) FROM scores ORDER BY recipe, task"
         ).fetchall()
         progress = db.execute(
             "SELECT evaluations, best, mean, validation, coverage, entropy, members, measured, hypervolume "

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from merganser import CheckpointError, ConfigError, load
+from merganser import CheckpointError, ConfigError, load, verify
 from merganser.evaluation import open_task
 from merganser.merging import materialise, read_recipe
 from merganser.run import RunDirectory, evolve, evolve_settings, export, make_plan, parse_settings, resume
@@ -128,6 +128,33 @@ def test_the_parameters_of_a_method_evolve_layer_by_layer_and_resume_exactly(
     assert contents(tmp_path / "parts")[0] == contents(tmp_path / "whole")[0]
     recipe = json.loads(RunDirectory(tmp_path / "whole").recipe_path(whole.winner.digest).read_text())
     assert recipe["method"] == "dare_ties"
+
+
+def retold(folder, model, old, new):
+    """The same model, whose tokenizer has another text for a token."""
+    shutil.copytree(model, folder)
+    path = folder / "tokenizer.json"
+    data = json.loads(path.read_text())
+    data["model"]["vocab"][new] = row = data["model"]["vocab"].pop(old)
+    path.write_text(json.dumps(data))
+    return folder, row
+
+
+def test_merges_have_the_tokens_and_the_donor_that_the_file_asks_for(tmp_path, models, questions):
+    second, row = retold(tmp_path / "second", models[1], "™", "ß")
+    genome = {"method": "linear", "genes": {"weight": (0, 1)}, "parameters": {"normalize": True}}
+    options = {"genome": genome, "search": "random", "budget": 5}
+    both = [models[0], second]
+    output = {"tokenizer": str(second), "donor": str(second), "dtype": "bfloat16"}
+    evolve(both, str(questions), run=tmp_path / "run", out=tmp_path / "winner", output=output, **options)
+    assert verify(tmp_path / "winner").is_same
+    assert "ß" in json.loads((tmp_path / "winner" / "tokenizer.json").read_text())["model"]["vocab"]
+    tensors = load_file(tmp_path / "winner" / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+    own = load_file(second / "model.safetensors")["model.embed_tokens.weight"][row]
+    torch.testing.assert_close(tensors["model.embed_tokens.weight"][row], own.bfloat16())
+    with pytest.raises(ConfigError, match="the models could not be scored beside their merges"):
+        evolve(both, str(questions), run=tmp_path / "union", output={"tokenizer": "union"}, **options)
 
 
 def test_workers_have_a_resident_model_each_and_find_the_same(tmp_path, models, questions, contents):

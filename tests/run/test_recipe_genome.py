@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from merganser import ConfigError, RunError, materialise, read_recipe, save
+from merganser import ConfigError, RunError, materialise, read_recipe, save, verify
 from merganser.evaluation import SplitRule, read_arrays, split_arrays
 from merganser.evolution import random_start
 from merganser.interop import parse_mergekit, to_yaml
@@ -19,7 +19,7 @@ from merganser.run import (
     resume,
     sources_of_run,
 )
-from merganser.weights import Checkpoint
+from merganser.weights import Checkpoint, open_checkpoint
 
 WIDTHS = (64, 24, 10)
 PAPER = {"method": "dare_ties", "genes": {"weight": [0, 1], "density": [0, 1]}}
@@ -102,6 +102,17 @@ def test_nothing_is_evaluated_twice(family, small_npz, tmp_path):
     assert sum(measured.values()) == outcome.samples_measured
 
 
+def test_a_candidate_met_before_is_noted_with_its_score(family, small_npz, tmp_path):
+    genome = {"method": "linear", "genes": {"normalize": None}, "parameters": {"weight": (0.3, 0.4)}}
+    search(family, small_npz, tmp_path / "run", genome, "random", budget=12)
+    with RunDirectory(tmp_path / "run").journal() as journal:
+        children = list(journal.children())
+    first = {child.recipe: child for child in reversed(children)}
+    again = [child for child in children if child is not first[child.recipe]]
+    assert len(again) >= 7
+    assert all(child.measured == 0 and child.score == first[child.recipe].score > 0 for child in again)
+
+
 def test_a_base_that_changed_stops_a_resumed_run(family, small_npz, tmp_path):
     base = tmp_path / "base.safetensors"
     base.write_bytes(Path(family["base"]).read_bytes())
@@ -110,6 +121,40 @@ def test_a_base_that_changed_stops_a_resumed_run(family, small_npz, tmp_path):
     base.write_bytes(Path(family["low"]).read_bytes())
     with pytest.raises(RunError, match=r"The parent 'base' at .* changed"):
         resume(tmp_path / "run", budget=10)
+
+
+def test_the_winner_is_written_as_the_file_says_and_verifies(family, small_npz, tmp_path):
+    output = {"dtype": "float16", "donor": family["high"]}
+    genome = {**PAPER, "base": family["base"]}
+    run, out = tmp_path / "run", tmp_path / "out"
+    outcome = search(family, small_npz, run, genome, "random", budget=6, output=output, out=out)
+    recipe = read_recipe(out / "recipe.json")
+    assert (recipe.blueprint.dtype, recipe.blueprint.donor) == ("float16", 2)
+    written = open_checkpoint(out)
+    assert {written.spec(name).dtype for name in written} == {"F16"}
+    assert written.digest == outcome.checkpoint.digest == export(run, tmp_path / "again").digest
+    assert verify(out).is_same
+    resume(run, budget=8, out=tmp_path / "longer")
+    assert read_recipe(tmp_path / "longer" / "recipe.json").blueprint.dtype == "float16"
+
+
+@pytest.mark.parametrize(
+    ("genome", "output", "error", "message"),
+    [
+        ({}, {"dtype": "float16"}, ConfigError, "`output` says how merges by rule are written"),
+        (PAPER, {"donor": "elsewhere"}, ConfigError, "`output.donor` must be one of the models or the base"),
+        (PAPER, {"tokenizer": "elsewhere"}, ConfigError, "`output.tokenizer` must be one of the models"),
+        (PAPER, {"dtype": "int8"}, ValueError, "int8"),
+        (PAPER, {"dtyp": "float16"}, ConfigError, "Did you mean `dtype`"),
+    ],
+)
+def test_an_output_that_cannot_be_is_told_before_anything_starts(
+    family, small_npz, tmp_path, genome, output, error, message
+):
+    named = {**genome, "base": family["base"]} if genome else genome
+    with pytest.raises(error, match=message):
+        search(family, small_npz, tmp_path / "run", named, "random", budget=5, output=output)
+    assert not (tmp_path / "run").exists()
 
 
 def test_generations_whose_candidates_all_score_the_same_are_a_warning(family, small_npz, tmp_path):
@@ -143,8 +188,11 @@ def test_a_file_says_the_same_and_its_base_is_taken_from_where_it_lies(family, t
     (tmp_path / "base.safetensors").write_bytes(Path(family["base"]).read_bytes())
     genome = {**PAPER, "base": "base.safetensors", "groups": {"first": ["layers.0."]}, "shared": ["density"]}
     path = tmp_path / "evolve.yaml"
-    path.write_text(json.dumps({"task": "digits", "genome": genome}))
+    output = {"donor": "base.safetensors", "tokenizer": "union"}
+    path.write_text(json.dumps({"task": "digits", "genome": genome, "output": output}))
     settings = read_settings(path)
+    assert settings.output.donor == str(tmp_path / "base.safetensors")
+    assert settings.output.tokenizer == "union"
     assert settings.genome.base == str(tmp_path / "base.safetensors")
     assert settings.genome.is_recipe
     assert parse_settings(json.loads(json.dumps(settings.to_json()))) == settings

@@ -137,7 +137,7 @@ def test_a_journal_of_a_newer_schema_is_refused(tmp_path, small_npz):
     db = sqlite3.connect(tmp_path / "run" / "run.db")
     db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(RunError, match=r"schema version 99, this release reads 2\. Use the newer release"):
+    with pytest.raises(RunError, match=r"schema version 99, this release reads 3\. Use the newer release"):
         resume(tmp_path / "run", budget=20)
 
 
@@ -149,6 +149,7 @@ def test_a_journal_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_b
         evolve("specialists", str(small_npz), search=search, budget=40, run=tmp_path / name)
     db = sqlite3.connect(tmp_path / "old" / "run.db")
     db.execute("ALTER TABLE progress DROP COLUMN hypervolume")
+    db.execute("ALTER TABLE scores DROP COLUMN margins")
     db.execute("DELETE FROM meta WHERE key = 'objectives'")
     db.commit()
     db.execute("PRAGMA user_version=1")
@@ -163,7 +164,7 @@ def test_a_journal_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_b
     assert [point[-1] for point in old[2]][-1] == [point[-1] for point in new[2]][-1] is not None
     assert summarise(tmp_path / "old").hypervolume == summarise(tmp_path / "new").hypervolume
     db = sqlite3.connect(tmp_path / "old" / "run.db")
-    assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    assert db.execute("PRAGMA user_version").fetchone() == (3,)
     db.close()
 
 

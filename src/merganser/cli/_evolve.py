@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from merganser._errors import ConfigError
 from merganser.cli._outcome import conclude
 from merganser.cli._output import (
     MODEL_FORMS,
@@ -231,6 +232,10 @@ def evolve(
     with clear_errors():
         top = {"models": model or start, "seed": seed, "workers": workers, "time_limit": time_limit}
         top["device"] = device
+        if model and start is not None:
+            raise ConfigError(
+                f"Start from the models given by `-m`, or `--from {start}`, not from both. Leave one of them out."
+            )
         settings = _settings(target, options, top, budget)
         with Watch(quiet=quiet) as watch:
             outcome = evolve_settings(settings, run=run, out=out, progress=watch)

@@ -3,6 +3,7 @@
 | names | what |
 | --- | --- |
 | [`Task`][], [`Samples`][], [`content_hashes`][] | what is asked |
+| [`Marks`][], [`MarginTask`][], [`marks_of`][] | scores, and margins where models score the same |
 | [`Splits`][], [`SplitRule`][], [`check_disjoint`][] | how it is divided |
 | [`Classification`][], [`read_arrays`][], [`LabelledArrays`][], [`split_arrays`][] | classification of arrays |
 | [`Question`][], [`Prompt`][] | what a language model is asked, and how |
@@ -32,6 +33,7 @@ from merganser.evaluation._graded import Graded
 from merganser.evaluation._intervals import Interval, difference_interval, mean_interval
 from merganser.evaluation._make_environment import make_environment_task
 from merganser.evaluation._make_task import make_task
+from merganser.evaluation._marks import MarginTask, Marks, marks_of
 from merganser.evaluation._matrix import ScoreMatrix
 from merganser.evaluation._mixture import Mixture, join_splits, sample_weights
 from merganser.evaluation._open_task import open_task
@@ -64,6 +66,8 @@ __all__ = [
     "LabelledArrays",
     "LmEvalSettings",
     "LmEvalTask",
+    "MarginTask",
+    "Marks",
     "Mixture",
     "NonFiniteOutputError",
     "Prompt",
@@ -89,6 +93,7 @@ __all__ = [
     "join_splits",
     "make_environment_task",
     "make_task",
+    "marks_of",
     "mean_interval",
     "open_lm_eval",
     "open_task",

@@ -12,6 +12,9 @@ A choice of log-probability $\ell_k$ is worth $v_k$:
 | --- | --- |
 | `accuracy` | 1 if $v_r$ is larger than every other; a tie is not an answer |
 | `probability` | $e^{v_r} / \sum_k e^{v_k}$: models that are equally often right differ |
+
+Under `accuracy` the probability is the margin of the sample, by which searches may order models that are equally
+often right.
 """
 
 from __future__ import annotations
@@ -106,7 +109,8 @@ class ChoiceTask(TextTask):
             reason = f"{len(best)} choices are equally probable; {expected}"
         else:
             reason = "" if best[0] == right else f"chose {response}, {expected}"
+        weights = np.exp(values - values.max())
+        probability = float(weights[right] / weights.sum())
         if self.measure == "probability":
-            weights = np.exp(values - values.max())
-            return Graded(float(weights[right] / weights.sum()), response, reason)
-        return Graded(float(not reason), response, reason)
+            return Graded(probability, response, reason)
+        return Graded(float(not reason), response, reason, margin=probability)

@@ -19,12 +19,14 @@ class Graded:
         response: What the model wrote or chose.
         reason: Why the score is not 1; empty where it is.
         record: What else there is to read about it, as plain data: the transcript of an episode.
+        margin: How nearly it was right, in [0, 1], where that says more than the score; else None.
     """
 
     score: float
     response: str
     reason: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
+    margin: float | None = None
 
 
 def check_finite(name: str, values: Iterable[float]) -> None:

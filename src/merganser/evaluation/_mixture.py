@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from merganser.evaluation._marks import Marks, marks_of
 from merganser.evaluation._samples import Samples
 from merganser.evaluation._task import Splits, Task
 
@@ -63,12 +64,19 @@ class Mixture:
 
     def score(self, model: Any, ids: np.ndarray) -> Float[np.ndarray, " ids"]:
         """Scores on the samples at these positions of the joined order."""
-        scores = np.empty(len(ids))
+        return self.mark(model, ids).scores
+
+    def mark(self, model: Any, ids: np.ndarray) -> Marks:
+        """The same with margins if any part has them; in the other parts a sample's margin is its score."""
+        scores, margins, has_margins = np.empty(len(ids)), np.empty(len(ids)), False
         owner = np.searchsorted(self._starts, ids, side="right") - 1
         for t in np.unique(owner):
             mine = owner == t
-            scores[mine] = self.parts[t].score(model, ids[mine] - self._starts[t])
-        return scores
+            found = marks_of(self.parts[t], model, ids[mine] - self._starts[t])
+            scores[mine] = found.scores
+            margins[mine] = found.scores if found.margins is None else found.margins
+            has_margins |= found.margins is not None
+        return Marks(scores, margins if has_margins else None)
 
 
 def sample_weights(sizes: Sequence[int], weights: Sequence[float]) -> Float[np.ndarray, " samples"]:

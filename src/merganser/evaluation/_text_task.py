@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from merganser._errors import TaskError
 from merganser.evaluation._graded import Graded
+from merganser.evaluation._marks import Marks
 from merganser.evaluation._prompt import DEFAULT_PROMPT, Prompt
 from merganser.evaluation._question import Question
 from merganser.evaluation._samples import Samples, content_hashes
@@ -84,7 +85,18 @@ class TextTask(ABC):
         Raises:
             NonFiniteOutputError: If a log-probability is NaN or infinite.
         """
-        return np.array([graded.score for graded in self.details(model, ids)], dtype=np.float64)
+        return self.mark(model, ids).scores
+
+    def mark(self, model: TextModel, ids: np.ndarray) -> Marks:
+        """Scores on the samples at these positions, and margins if every grade has one.
+
+        Raises:
+            NonFiniteOutputError: If a log-probability is NaN or infinite.
+        """
+        graded = self.details(model, ids)
+        margins = [each.margin for each in graded if each.margin is not None]
+        scores = np.array([each.score for each in graded], dtype=np.float64)
+        return Marks(scores, np.array(margins, dtype=np.float64) if len(margins) == len(graded) else None)
 
     @property
     def samples(self) -> Samples:

@@ -14,6 +14,8 @@ The engine changes in place, so a state must not be used after its successor exi
 every search: by telling a fresh one what the journal holds. Generation $g$ draws from a generator keyed by
 (run seed, $g$); the global random state is neither read nor set.
 
+Candidates of equal score are ordered by their margins, where the task has them ([`told_losses`][]).
+
 Where the strategy's own criteria end it, a new one may begin, with twice the population, at a point drawn from the
 bounds and keyed by (run seed, restart); without bounds, where the first one began.
 
@@ -35,11 +37,12 @@ import numpy as np
 from jaxtyping import Float
 
 from merganser.evolution._archive import ArchiveMember
-from merganser.evolution._best import Best, weighted_mean
+from merganser.evolution._best import Best
 from merganser.evolution._genomes import CombinationSpace, DenseSpace, Seeded, dense_genome
 from merganser.evolution._random import keyed_generator
 from merganser.evolution._sampling import best_with
 from merganser.evolution._search import Proposal, Row
+from merganser.evolution._ties import Loss, loss_of, told_losses
 from merganser.merging import Combination, slerp_weights
 
 Covariance = Literal["auto", "full", "diagonal"]
@@ -144,10 +147,11 @@ class CmaEs:
         handed: How many of them were handed out.
         losses: Losses of those that were scored, in order.
         converged: Whether the strategy's own stopping criteria held after the last generation, and no restart is left.
-        plateaus: Generations so far whose candidates all scored the same.
+        plateaus: Generations so far whose candidates all scored the same, and whose margins did not tell them apart.
         restarts: How often a new strategy may begin where one has converged.
         restarted: How often one did.
         earlier: Generations of the strategies before the present one.
+        tie_breaker: Whether margins order candidates of equal score.
     """
 
     vectors: VectorSpace
@@ -158,12 +162,13 @@ class CmaEs:
     asked: int = 0
     generation: tuple[np.ndarray, ...] = ()
     handed: int = 0
-    losses: tuple[float, ...] = ()
+    losses: tuple[Loss, ...] = ()
     converged: bool = False
     plateaus: int = 0
     restarts: int = 0
     restarted: int = 0
     earlier: int = 0
+    tie_breaker: bool = True
 
     @classmethod
     def start(
@@ -175,6 +180,7 @@ class CmaEs:
         population: int | None = None,
         covariance: Covariance = "auto",
         restarts: int = 0,
+        tie_breaker: bool = True,
     ) -> CmaEs:
         r"""A search that has not asked yet.
 
@@ -185,6 +191,7 @@ class CmaEs:
             population: Candidates per generation; by default the library's $4 + 3 \ln n$.
             covariance: `full`, `diagonal`, or `auto`: full up to [`FULL_COVARIANCE_LIMIT`][] dimensions.
             restarts: How often to begin again, with twice the population, where the strategy has converged.
+            tie_breaker: Whether margins order candidates of equal score.
 
         Raises:
             ValueError: If there are fewer than two dimensions, or two candidates in a generation.
@@ -202,7 +209,8 @@ class CmaEs:
         normals = [keyed_generator(seed, "cma-es", 0)]
         diagonal = uses_diagonal(dimensions, covariance)
         engine = _engine(vectors, vectors.start, population, normals, diagonal=diagonal)
-        return cls(vectors, seed, engine, normals, Best(population or 20, weights), restarts=restarts)
+        best = Best(population or 20, weights)
+        return cls(vectors, seed, engine, normals, best, restarts=restarts, tie_breaker=tie_breaker)
 
     @property
     def dimensions(self) -> int:
@@ -253,20 +261,21 @@ class CmaEs:
         """Remember the best; update the strategy once the generation is complete."""
         best = best_with(self.best, self.vectors.space, proposals, rows)
         told = [
-            1.0 - weighted_mean(row.scores, best.weights)
+            loss_of(row, best.weights)
             for proposal, row in zip(proposals, rows, strict=True)
             if proposal.kind != "seed"
         ]
-        losses = [*self.losses, *told]
+        losses = (*self.losses, *told)
         if losses and len(losses) == len(self.generation):
-            self.engine.tell(list(self.generation), losses)
+            values = told_losses(losses, tie_breaker=self.tie_breaker)
+            self.engine.tell(list(self.generation), values)
             stop = bool(self.engine.stop())  # asked once a generation: the engine counts how often it is
-            plateaus = self.plateaus + (min(losses) == max(losses))
+            plateaus = self.plateaus + (min(values) == max(values))
             learnt = replace(
                 self, best=best, generation=(), handed=0, losses=(), converged=stop, plateaus=plateaus
             )
             return learnt._begun_again() if stop and self.restarted < self.restarts else learnt
-        return replace(self, best=best, losses=tuple(losses))
+        return replace(self, best=best, losses=losses)
 
     def screen(self, proposal: Proposal) -> None:
         """No early rejection: the strategy ranks whole generations."""

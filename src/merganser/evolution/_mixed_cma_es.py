@@ -23,11 +23,12 @@ from jaxtyping import Float
 
 from merganser._errors import ConfigError
 from merganser.evolution._archive import ArchiveMember
-from merganser.evolution._best import Best, weighted_mean
+from merganser.evolution._best import Best
 from merganser.evolution._paths import PathSpace
 from merganser.evolution._random import keyed_generator
 from merganser.evolution._sampling import best_with
 from merganser.evolution._search import Proposal, Row
+from merganser.evolution._ties import Loss, loss_of, told_losses
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class MixedCmaEs:
         generation: The library's candidates of the present generation.
         handed: How many of them were handed out.
         losses: Losses of those that were scored, in order.
+        tie_breaker: Whether margins order candidates of equal score.
     """
 
     space: PathSpace
@@ -52,7 +54,8 @@ class MixedCmaEs:
     asked: int = 0
     generation: tuple[Any, ...] = ()
     handed: int = 0
-    losses: tuple[float, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    tie_breaker: bool = True
 
     @classmethod
     def start(
@@ -62,6 +65,7 @@ class MixedCmaEs:
         *,
         seed: int,
         population: int | None = None,
+        tie_breaker: bool = True,
     ) -> MixedCmaEs:
         r"""A search that has not asked yet.
 
@@ -70,6 +74,7 @@ class MixedCmaEs:
             weights: Weight of each search sample.
             seed: Seed of the run.
             population: Candidates per generation; by default the library's $4 + 3 \ln n$.
+            tie_breaker: Whether margins order candidates of equal score.
 
         Raises:
             ConfigError: If the library is not installed.
@@ -90,7 +95,7 @@ class MixedCmaEs:
             cat_param=np.stack([1.0 - likely, likely], axis=1),
             seed=0,  # before every candidate it is seeded anew
         )
-        return cls(space, seed, engine, Best(population or 20, weights))
+        return cls(space, seed, engine, Best(population or 20, weights), tie_breaker=tie_breaker)
 
     @property
     def members(self) -> Sequence[ArchiveMember]:
@@ -124,17 +129,17 @@ class MixedCmaEs:
         """Remember the best; let the strategy learn once the generation is complete."""
         best = best_with(self.best, self.space, proposals, rows)
         told = [
-            1.0 - weighted_mean(row.scores, best.weights)
+            loss_of(row, best.weights)
             for proposal, row in zip(proposals, rows, strict=True)
             if proposal.kind != "seed"
         ]
         losses = (*self.losses, *told)
         if not told or len(losses) < len(self.generation):
             return replace(self, best=best, losses=losses)
-        engine = copy.deepcopy(self.engine)
+        engine, values = copy.deepcopy(self.engine), told_losses(losses, tie_breaker=self.tie_breaker)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy's, where all candidates so far have scored the same
-            engine.tell(list(zip(self.generation, losses, strict=True)))
+            engine.tell(list(zip(self.generation, values, strict=True)))
         return replace(self, engine=engine, best=best, generation=(), handed=0, losses=())
 
     def screen(self, proposal: Proposal) -> None:

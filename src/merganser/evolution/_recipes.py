@@ -101,6 +101,7 @@ class RecipeSpace:
         size: Number of parameters P of each.
         base: Digest of the base, if the method needs one.
         seed: Key of the method's random numbers: the same for all candidates.
+        result: What else all candidates have in common, as `Blueprint` takes it: donor, element type, vocabulary.
 
     Raises:
         ValueError: If the method does not have such parameters, or does not take so many models.
@@ -111,13 +112,20 @@ class RecipeSpace:
     bounds = (0.0, 1.0)
 
     def __init__(
-        self, genes: Genes, models: Sequence[str], size: int, *, base: str | None = None, seed: int = 0
+        self,
+        genes: Genes,
+        models: Sequence[str],
+        size: int,
+        *,
+        base: str | None = None,
+        seed: int = 0,
+        result: Mapping[str, Any] | None = None,
     ) -> None:
         self.method, self.grouping = genes.method, genes.grouping
         self._models = tuple(models) if base is None else (base, *models)
         self._base, self._count, self._seed = base, len(models), seed
         self._known = {p.name: p for p in parameters_of(method_named(genes.method))}
-        self._fixed = dict(genes.fixed or {})
+        self._fixed, self._result = dict(genes.fixed or {}), dict(result or {})
         _check(genes, self._known)
         self.genes = tuple(self._genes(genes))
         self._check_bound()
@@ -172,9 +180,8 @@ class RecipeSpace:
     def _blueprint(self, parameters: Mapping[str, Any]) -> Blueprint:
         first = len(self._models) - self._count
         numbers = range(first, len(self._models))
-        return Blueprint.plain(
-            self.method, numbers, parameters, base=None if self._base is None else 0, seed=self._seed
-        )
+        base = None if self._base is None else 0
+        return Blueprint.plain(self.method, numbers, parameters, base=base, seed=self._seed, **self._result)
 
     def _check_bound(self) -> None:
         """Let the method check fixed parameters, bounds and the number of models."""

@@ -55,11 +55,14 @@ class Row:
         scores: Score on every search sample, in [0, 1]; 0 where not measured.
         measured: Which samples were measured; None if all were.
         failed: Why the candidate could not be scored, or None.
+        margins: How nearly right it was on every sample, in [0, 1], where the task knows that; 0 where not measured.
+            They order candidates of equal score, in searches that heed them.
     """
 
     scores: Float[np.ndarray, " samples"]
     measured: Bool[np.ndarray, " samples"] | None = None
     failed: str | None = None
+    margins: Float[np.ndarray, " samples"] | None = None
 
     @property
     def complete(self) -> bool:
@@ -75,7 +78,8 @@ class Row:
     def on(self, ids: Int[np.ndarray, " subset"]) -> Row:
         """What is known on the samples at these positions."""
         known = None if self.measured is None or self.measured[ids].all() else self.measured[ids]
-        return Row(self.scores[ids], known, self.failed)
+        margins = None if self.margins is None else self.margins[ids]
+        return Row(self.scores[ids], known, self.failed, margins)
 
 
 @runtime_checkable

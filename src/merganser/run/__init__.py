@@ -7,7 +7,7 @@
 | [`Outcome`][], [`ModelScores`][], [`Watched`][], [`Answered`][], [`FrontMember`][] | what a run found |
 | [`ToldGoal`][], [`ToldEpisode`][] | episodes to read, of tasks of several turns |
 | [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
-| [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
+| [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][], [`OutputSettings`][] | what it is asked to do |
 | [`METHODS`][] | names of the searches |
 | [`SplitSettings`][], [`SubsetSettings`][], [`TaskSettings`][], [`Budget`][] | on which data, for how long |
 | [`summarise`][], [`list_runs`][], [`compare_runs`][], [`export`][], [`sources_of_run`][] | looking at runs |
@@ -37,6 +37,7 @@ from merganser.run._settings import (
     Budget,
     EvolveSettings,
     GenomeSettings,
+    OutputSettings,
     SearchSettings,
     SplitSettings,
     SubsetSettings,
@@ -62,6 +63,7 @@ __all__ = [
     "Journal",
     "ModelScores",
     "Outcome",
+    "OutputSettings",
     "Parent",
     "Plan",
     "Progress",

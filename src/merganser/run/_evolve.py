@@ -23,7 +23,14 @@ from merganser.run._outcome import Outcome, conclude, interrupted
 from merganser.run._parents import Parent, open_parents
 from merganser.run._plan import Plan, make_plan
 from merganser.run._runners import Here, Runner
-from merganser.run._settings import Budget, EvolveSettings, SearchSettings, SubsetSettings, parse_settings
+from merganser.run._settings import (
+    Budget,
+    EvolveSettings,
+    OutputSettings,
+    SearchSettings,
+    SubsetSettings,
+    parse_settings,
+)
 from merganser.run._workers import MakePlan, Workers
 from merganser.weights import Checkpoint, open_checkpoint
 
@@ -41,6 +48,7 @@ def evolve(
     search: str | SearchSettings | dict[str, Any] = "natural-niches",
     budget: int | str | Budget | None = None,
     genome: dict[str, Any] | None = None,
+    output: dict[str, Any] | None = None,
     splits: str | dict[str, Any] = "default",
     subset: int | SubsetSettings | dict[str, Any] | None = None,
     seed: int = 0,
@@ -63,6 +71,7 @@ def evolve(
         search: Method, or its settings: see [`SearchSettings`][].
         budget: Evaluations (20000), or a time (`90s`, `10m`, `2h`).
         genome: What evolves: see [`GenomeSettings`][].
+        output: What merges by rule are written as: see [`OutputSettings`][].
         splits: `default`, `paper`, or the settings of [`SplitSettings`][].
         subset: Most search samples that a child is scored on, or the settings of [`SubsetSettings`][]; None: all.
         seed: Seed of everything random.
@@ -100,6 +109,7 @@ def evolve(
         "splits": _plain(splits, "preset"),
         "subset": None if subset is None else _plain(subset, "samples"),
         "genome": genome or {},
+        "output": output or {},
         "budget": dataclasses.asdict(Budget.parse(budget)),
         "seed": seed,
         "watch": list(watch),
@@ -181,6 +191,7 @@ def _next_settings(directory: RunDirectory, settings: EvolveSettings) -> EvolveS
         genome=then.genome,
         search=then.search,
         budget=then.budget,
+        output=settings.output if then.genome.is_recipe else OutputSettings(),
         then=None,
     )
 

@@ -5,7 +5,7 @@
 | `meta` | setting of the run |
 | `tasks` | task and split |
 | `children` | candidate, in the order of its index: the event log |
-| `scores` | (recipe, task): packed scores and the mask of what was measured |
+| `scores` | (recipe, task): packed scores, the mask of what was measured, margins where the search heeds them |
 | `progress` | point of the progress curve |
 | `results` | final figure |
 
@@ -28,7 +28,7 @@ from merganser._errors import OutputError, RunError
 from merganser.evaluation import Task, pack_mask, pack_scores, unpack_mask, unpack_scores
 from merganser.evolution import Proposal, Row
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 COMMIT_SECONDS = 0.5
 
 _SCHEMA = """
@@ -40,7 +40,7 @@ CREATE TABLE children (
     weight REAL, split INTEGER, accepted INTEGER NOT NULL, measured INTEGER NOT NULL, score REAL NOT NULL,
     failed TEXT, clock REAL);
 CREATE TABLE scores (
-    recipe BLOB NOT NULL, task INTEGER NOT NULL, row BLOB NOT NULL, mask BLOB,
+    recipe BLOB NOT NULL, task INTEGER NOT NULL, row BLOB NOT NULL, mask BLOB, margins BLOB,
     PRIMARY KEY (recipe, task)) WITHOUT ROWID;
 CREATE TABLE progress (
     evaluations INTEGER PRIMARY KEY, best REAL, mean REAL, validation REAL, coverage REAL, entropy REAL,
@@ -48,11 +48,14 @@ CREATE TABLE progress (
 CREATE TABLE results (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
-_FROM_OLDER = {1: "ALTER TABLE progress ADD COLUMN hypervolume REAL"}
+_FROM_OLDER = {
+    1: "ALTER TABLE progress ADD COLUMN hypervolume REAL",
+    2: "ALTER TABLE scores ADD COLUMN margins BLOB",
+}
 """What makes a journal of each older schema one of the next; done when it is opened for writing."""
 
 _CHILD = "INSERT INTO children VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SCORES = "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)"
+_SCORES = "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)"
 _PROGRESS = "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -136,7 +139,7 @@ class Journal:
         if write and version != SCHEMA_VERSION:
             self._bring_up_to_date(version)
         self._children: list[tuple[Any, ...]] = []
-        self._scores: dict[tuple[bytes, int], tuple[bytes, bytes | None]] = {}
+        self._scores: dict[tuple[bytes, int], tuple[bytes, bytes | None, bytes | None]] = {}
         self._progress: list[Progress] = []
         self._meta: dict[str, Any] = {}
         self._task_ids: dict[str, int] = dict(self._db.execute("SELECT digest, id FROM tasks"))
@@ -198,7 +201,7 @@ class Journal:
                 None if cross is None else cross.split,
                 int(accepted),
                 measured,
-                row.mean if measured else 0.0,
+                row.mean,
                 row.failed,
                 clock,
             )
@@ -208,7 +211,8 @@ class Journal:
         """Note the scores of a recipe on a task, in place of what was known of them."""
         mask = None if row.measured is None else pack_mask(row.measured)
         packed = pack_scores(row.scores, binary=task.binary)
-        self._scores[recipe, self._task_ids[task.digest]] = (packed, mask)
+        margins = None if row.margins is None else pack_scores(row.margins, binary=False)
+        self._scores[recipe, self._task_ids[task.digest]] = (packed, mask, margins)
 
     def add_progress(self, point: Progress) -> None:
         """Note a point of the progress curve."""
@@ -325,13 +329,23 @@ class Journal:
     def row(self, recipe: str, task_digest: str, samples: int) -> Row | None:
         """What is known of a recipe's scores on a task, written or waiting; None if nothing is."""
         key = (bytes.fromhex(recipe), self._task_ids[task_digest])
-        found = self._scores.get(key)
-        if found is None:
-            found = self._db.execute("SELECT row, mask FROM scores WHERE recipe=? AND task=?", key).fetchone()
+        found = self._scores.get(key) or self._written(key)
         if found is None:
             return None
-        packed, mask = found
-        return Row(unpack_scores(packed, samples), None if mask is None else unpack_mask(mask, samples))
+        packed, mask, margins = found
+        return Row(
+            unpack_scores(packed, samples),
+            None if mask is None else unpack_mask(mask, samples),
+            margins=None if margins is None else unpack_scores(margins, samples),
+        )
+
+    def _written(self, key: tuple[bytes, int]) -> tuple[bytes, bytes | None, bytes | None] | None:
+        """Scores, mask and margins as they lie in the file; one of an older schema that is only read has no margins."""
+        row = self._db.execute("SELECT * FROM scores WHERE recipe=? AND task=?", key).fetchone()
+        if row is None:
+            return None
+        _, _, packed, mask, *margins = row
+        return packed, mask, margins[0] if margins else None
 
 
 def _lock(path: Path) -> Any:

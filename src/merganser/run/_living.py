@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from merganser._errors import ConfigError
 from merganser.evaluation import Classification, Splits, Task
+from merganser.merging import MergePlan
 from merganser.models import LanguageModel, LiveModel, Perceptron, TorchModel
 from merganser.weights import Checkpoint
 
@@ -28,6 +29,7 @@ def living_model(
     *,
     device: str = "cpu",
     dtype: str | None = None,
+    merge: MergePlan | None = None,
 ) -> LiveModel | LanguageModel:
     """The model that becomes child after child.
 
@@ -36,7 +38,8 @@ def living_model(
         splits: The data it will be scored on.
         module: The network, for models that are neither plain layers nor language models.
         device: Where a language model lives.
-        dtype: Its element type; by default that of the checkpoint.
+        dtype: Its element type; by default that of the checkpoint, or of the merge.
+        merge: Of merges with a donor or tokenizer of their own: one of them, which gives a language model both.
 
     Raises:
         CheckpointError: If the task asks a language model, and the checkpoint is none.
@@ -50,7 +53,7 @@ def living_model(
             )
         return model
     if is_spoken(splits, module):
-        return LanguageModel.of(checkpoint, dtype=dtype, device=device)
+        return LanguageModel.of(checkpoint if merge is None else merge, dtype=dtype, device=device)
     first = getattr(splits.search, "parts", (splits.search,))[0]
     assert isinstance(first, Classification)
     perceptron = Perceptron.of(checkpoint, first.features)

@@ -242,7 +242,9 @@ class Evolution:
     def _full_row(self, task: Task, genome: Genome) -> Row:
         number = next(i for i, mine in enumerate(self.plan.tasks) if mine.digest == task.digest)
         samples = len(task.samples)
-        self.runner.start(_ASIDE, Job(genome, number, samples, visit(samples, np.arange(samples))))
+        margins = task is self.task and self.plan.heeds_margins
+        visiting = visit(samples, np.arange(samples), margins=margins)
+        self.runner.start(_ASIDE, Job(genome, number, samples, visiting))
         return self.runner.finish(_ASIDE).row
 
     def _next(self) -> _Pending:
@@ -305,7 +307,8 @@ class Evolution:
                 rows[genome.digest] = known
             else:
                 key = _ASIDE - len(asked)
-                self.runner.start(key, Job(genome, 0, samples, visit(samples, ids, known=known)))
+                visiting = visit(samples, ids, known=known, margins=self.plan.heeds_margins)
+                self.runner.start(key, Job(genome, 0, samples, visiting))
                 asked[genome.digest] = key, known
         for digest, (key, known) in asked.items():
             found, measured = self.runner.finish(key)
@@ -335,7 +338,9 @@ class Evolution:
 
     def _submit(self, proposal: Proposal, screening: Screening | None, known: Row | None) -> None:
         samples = len(self._all)
-        visiting = visit(samples, self._ids, screening=screening, known=known)
+        visiting = visit(
+            samples, self._ids, screening=screening, known=known, margins=self.plan.heeds_margins
+        )
         self.runner.start(proposal.index, Job(proposal.genome, 0, samples, visiting))
 
     def _settled(self, child: _Pending, scored: Scored) -> Scored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -25,6 +26,7 @@ from merganser.evolution import (
     FULL_COVARIANCE_LIMIT,
     CmaEs,
     DenseGenome,
+    MixedCmaEs,
     Nsga2,
     Objectives,
     PathSpace,
@@ -51,6 +53,7 @@ from merganser.merging import (
 from merganser.models import LanguageModel, LiveModel, Parents, PathModel, threads_for
 from merganser.run._living import is_spoken, living_model, open_network
 from merganser.run._objectives import objectives_of
+from merganser.run._output import check_same_rows, written_as
 from merganser.run._parents import Parent, make_parents, open_parents
 from merganser.run._settings import EvolveSettings, TaskSettings
 from merganser.run._spaces import make_search, make_space
@@ -118,6 +121,11 @@ class Plan:
         if isinstance(self.search, Nsga2):
             return self.search.objectives
         return objectives_of(self.splits.search) if isinstance(self.splits.search, Mixture) else None
+
+    @property
+    def heeds_margins(self) -> bool:
+        """Whether the search orders candidates of equal score by their margins, so that the journal must hold them."""
+        return isinstance(self.search, CmaEs | MixedCmaEs) and self.search.tie_breaker
 
     @property
     def threads(self) -> int:
@@ -264,7 +272,8 @@ def make_plan(
     if isinstance(space, PathSpace):
         living = partial(_follower, models, space, **on)
     else:
-        living = partial(living_model, models[0], splits, module, **on)
+        form = _own_form(settings, space, models, base)
+        living = partial(living_model, models[0], splits, module, merge=form, **on)
     search = make_search(settings, space, splits.search, weights, models[0])
     watched = tuple(
         WatchedTask(_held_out(_open_task(TaskSettings(reference), settings))) for reference in settings.watch
@@ -299,6 +308,23 @@ def _follower(models: Sequence[Checkpoint], space: PathSpace, *, device: str, dt
     return PathModel(Parents.of(models, device=device, dtype=dtype), space.seeds[0])
 
 
+def _own_form(
+    settings: EvolveSettings,
+    space: Space | RecipeSpace,
+    models: Sequence[Checkpoint],
+    base: Parent | None,
+) -> MergePlan | None:
+    """One of the merges that are searched, if the settings name their donor or their tokens; in the donor's types."""
+    output = settings.output
+    if not isinstance(space, RecipeSpace) or (output.donor is None and output.tokenizer is None):
+        return None
+    blueprint = space.decode(space.start).blueprint
+    inputs = (*([] if base is None else [base.checkpoint]), *models)
+    plan = plan_blueprint(dataclasses.replace(blueprint, dtype=None), inputs)
+    check_same_rows(plan, models[0])
+    return plan
+
+
 def _held_out(splits: Splits) -> Task:
     """The split of a task that is farthest from what models may have been tuned on."""
     return splits.test or splits.validation or splits.search
@@ -320,7 +346,13 @@ def _baselines(
         bind(name, method, len(parents), {})
         numbers = range(len(models) - len(digests), len(models))
         takes_base = base is not None and method.rule.base != "refused"
-        blueprint = Blueprint.plain(name, numbers, {}, base=0 if takes_base else None, seed=settings.seed)
+        blueprint = Blueprint.plain(
+            name,
+            numbers,
+            base=0 if takes_base else None,
+            seed=settings.seed,
+            **written_as(settings),
+        )
         found.append((name, RecipeGenome(models, blueprint)))
     return tuple(found)
 

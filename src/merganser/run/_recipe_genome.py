@@ -19,6 +19,7 @@ from merganser.evolution import (
     RecipeSpace,
     Search,
 )
+from merganser.run._output import written_as
 from merganser.run._settings import EvolveSettings, GenomeSettings
 from merganser.weights import Checkpoint
 
@@ -53,6 +54,7 @@ def recipe_search(
             population=s.population,
             covariance=s.covariance,
             restarts=s.restarts,
+            tie_breaker=s.tie_breaker,
         ),
         "nsga2": lambda: Nsga2.start(space, objectives(), seed=seed, population=kept),
         "random": lambda: RandomSearch.start(space, weights, seed=seed, population=kept),
@@ -77,7 +79,7 @@ def recipe_space(
         base: The model that they were tuned from, if there is one.
 
     Raises:
-        ConfigError: If the settings name no method.
+        ConfigError: If the settings name no method, or `output` names a model that is not there.
         ValueError: If method, parameters, groups and models do not fit together.
     """
     genome = settings.genome
@@ -102,6 +104,7 @@ def recipe_space(
         models[0].layout.size,
         base=None if base is None else base.digest,
         seed=settings.seed,
+        result=written_as(settings),
     )
 
 

@@ -6,7 +6,7 @@
 | [`Workers`][] | one for each process | costs that child; its process is replaced |
 
 Scoring a child is a conversation ([`Visit`][]): it says on which samples it wants to be scored next, is told the
-scores, and ends with what it found. So early rejection decides here, in the process that knows the archive, while the
+marks, and ends with what it found. So early rejection decides here, in the process that knows the archive, while the
 model is alive elsewhere. In what order children are *told* to the search is the loop's affair, not the runner's.
 """
 
@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
 
-from merganser.evaluation import Task
+from merganser.evaluation import Marks, Task, marks_of
 from merganser.evolution import Genome, Row
 from merganser.run._plan import Plan
 
@@ -36,8 +35,8 @@ class Scored(NamedTuple):
     measured: int
 
 
-Visit = Generator[np.ndarray, np.ndarray, Scored]
-"""Yields positions of samples, is sent their scores, and returns what it found."""
+Visit = Generator[np.ndarray, Marks, Scored]
+"""Yields positions of samples, is sent their scores and margins, and returns what it found."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class Here:
             ids = next(job.visit)
             model = plan.bring_to_life(job.genome)
             while True:
-                ids = job.visit.send(checked_scores(task, model, ids))
+                ids = job.visit.send(checked_marks(task, model, ids))
         except StopIteration as end:
             return end.value
         except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
@@ -117,21 +116,33 @@ class Here:
         """Nothing is in progress."""
 
 
-def checked_scores(task: Task, model: object, ids: np.ndarray) -> Float[np.ndarray, " ids"]:
-    """Scores of the live model, as the journal will hold them.
+def checked_marks(task: Task, model: object, ids: np.ndarray) -> Marks:
+    """Scores and margins of the live model, as the journal will hold them.
 
     Raises:
         ValueError: If the task answers with something that is no score for each sample.
     """
-    scores = np.asarray(task.score(model, ids), dtype=np.float64)
-    if scores.shape != ids.shape:
-        raise ValueError(f"the task answered with scores of shape {scores.shape} for {len(ids)} samples")
-    if not (scores.min() >= 0 and scores.max() <= 1):
+    scores, margins = marks_of(task, model, ids)
+    scores = _checked("scores", scores, ids)
+    if margins is not None:
+        margins = _as_kept(_checked("margins", margins, ids))
+    return Marks(scores if task.binary else _as_kept(scores), margins)
+
+
+def _checked(what: str, given: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    values = np.asarray(given, dtype=np.float64)
+    if values.shape != ids.shape:
+        raise ValueError(f"the task answered with {what} of shape {values.shape} for {len(ids)} samples")
+    if not (values.min() >= 0 and values.max() <= 1):
         raise ValueError(
-            f"the task answered with scores from {scores.min():g} to {scores.max():g}, not in [0, 1]"
+            f"the task answered with {what} from {values.min():g} to {values.max():g}, not in [0, 1]"
         )
-    # so that a resumed run decides by the very same numbers
-    return scores if task.binary else scores.astype(np.float32).astype(np.float64)
+    return values
+
+
+def _as_kept(values: np.ndarray) -> np.ndarray:
+    """Rounded as the journal does it, so that a resumed run decides by the very same numbers."""
+    return values.astype(np.float32).astype(np.float64)
 
 
 def reason_of(error: Exception) -> str:

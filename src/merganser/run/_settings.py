@@ -10,6 +10,7 @@ splits: {preset: default}
 subset: {samples: 32, every: 100}        # optional: score children on a few search samples at a time
 budget: {evaluations: 20000}
 then: {genome: …, search: …, budget: …}  # optional: go on from the winner, as hybrid search does
+output: {dtype: bfloat16, donor: a/}     # optional, of merges by rule: what they are written as
 seed: 0
 workers: 2               # processes that score children; `time_limit: 600` stops one that hangs
 ```
@@ -121,6 +122,7 @@ class SearchSettings:
             of one task its odd and its even classes.
         covariance: Of `cma-es`: `full`, `diagonal`, or by size.
         restarts: Of `cma-es`: how often to begin again, with twice the population, where it has converged.
+        tie_breaker: Of `cma-es`: order candidates of equal score by how nearly right they were, where the task knows.
     """
 
     method: Annotated[Method, BeforeValidator(lambda name: _OTHER_NAMES.get(name, name))] = "natural-niches"
@@ -137,6 +139,7 @@ class SearchSettings:
     axes: tuple[str, str] | None = None
     covariance: Literal["auto", "full", "diagonal"] = "auto"
     restarts: Annotated[int, Field(ge=0)] = 9
+    tie_breaker: bool = True
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -184,6 +187,23 @@ class SubsetSettings:
 
     samples: Annotated[int, Field(gt=0)]
     every: Annotated[int, Field(gt=0)] = 100
+
+
+@dataclass(frozen=True, config=_STRICT)
+class OutputSettings:
+    """What merges by rule are written as.
+
+    Attributes:
+        dtype: Element type of all merged tensors, such as `bfloat16`; by default the donor's, tensor by tensor.
+        tokenizer: Whose tokens they have, where the models' differ: `union`, `base` or one of the models; by default
+            the donor's.
+        donor: The model that gives configuration and tokenizer: one of the models, or `base`; by default the base, or
+            else the first.
+    """
+
+    dtype: str | None = None
+    tokenizer: str | None = None
+    donor: str | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -260,12 +280,14 @@ class EvolveSettings:
         subset: Score children on a few search samples at a time, others after a while; None scores them on all.
         budget: When to stop.
         then: Another search, from the winner and the models.
+        output: Of merges by rule: what they are written as.
         seed: Seed of everything random.
         workers: Children scored at the same time, each in a process of its own. Child k sees the scores of those up
             to k - workers, so the number is part of what decides the result; the order of arrival is not.
         time_limit: Seconds that scoring a child on a block of samples may take; a child that takes longer has failed.
         device: Where language models live: cpu, cuda, mps.
-        dtype: Element type in which they are scored; by default their own. The winner is written in theirs either way.
+        dtype: Element type in which they are scored; by default their own. The winner is written in theirs, or as
+            `output` says, either way.
     """
 
     version: Literal[1] = 1
@@ -280,6 +302,7 @@ class EvolveSettings:
     subset: SubsetSettings | None = None
     budget: Budget = Budget(evaluations=20_000)
     then: NextSettings | None = None
+    output: OutputSettings = OutputSettings()
     seed: int = 0
     workers: Annotated[int, Field(ge=1)] = 1
     time_limit: Annotated[float, Field(gt=0)] | None = None
@@ -341,7 +364,12 @@ def _resolved(settings: EvolveSettings, folder: Path) -> EvolveSettings:
     task = None if settings.task is None else resolve(settings.task)
     base = None if settings.genome.base is None else resolve(settings.genome.base)
     genome = dataclasses.replace(settings.genome, base=base)
-    return dataclasses.replace(settings, models=models, task=task, tasks=tasks, watch=watch, genome=genome)
+    said = {"donor": settings.output.donor, "tokenizer": settings.output.tokenizer}
+    places = {key: resolve(place) for key, place in said.items() if place not in (None, "union")}
+    output = dataclasses.replace(settings.output, **places)
+    return dataclasses.replace(
+        settings, models=models, task=task, tasks=tasks, watch=watch, genome=genome, output=output
+    )
 
 
 _SECTIONS: dict[str, type] = {
@@ -351,5 +379,6 @@ _SECTIONS: dict[str, type] = {
     "subset": SubsetSettings,
     "budget": Budget,
     "then": NextSettings,
+    "output": OutputSettings,
     "tasks": TaskSettings,
 }

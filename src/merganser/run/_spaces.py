@@ -32,6 +32,7 @@ from merganser.evolution import (
 from merganser.merging import Gram, default_workers
 from merganser.run._chromosomes import chromosomes_of, refuse_chromosomes
 from merganser.run._objectives import axes_of, required_objectives
+from merganser.run._output import refuse_output
 from merganser.run._path_genome import path_search, path_space, refuse_path_keys
 from merganser.run._recipe_genome import POPULATION, recipe_search, recipe_space, refuse_recipe_keys
 from merganser.run._settings import EvolveSettings
@@ -56,6 +57,7 @@ def make_space(
     """
     genome, from_scratch = settings.genome, settings.models == "scratch"
     if genome.kind == "path":
+        refuse_output(settings)
         refuse_chromosomes(genome)
         refuse_recipe_keys(genome, has_baselines=bool(settings.baselines))
         if not large:
@@ -68,6 +70,7 @@ def make_space(
     if genome.is_recipe:
         refuse_chromosomes(genome)
         return recipe_space(settings, models, base)
+    refuse_output(settings)
     refuse_recipe_keys(genome, has_baselines=bool(settings.baselines))
     is_dense = genome.kind == "dense" or (genome.kind == "auto" and from_scratch)
     if is_dense:
@@ -144,6 +147,7 @@ def make_search(
             population=population,
             covariance=s.covariance,
             restarts=s.restarts,
+            tie_breaker=s.tie_breaker,
         ),
         "random": lambda: RandomSearch.start(space, weights, seed=seed, population=population),
         "brute-force": lambda: BruteForce.start(space, weights, steps=s.steps, population=population),

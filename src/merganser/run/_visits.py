@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from merganser.evolution import Row, Screening
 from merganser.run._runners import Scored, Visit
@@ -17,6 +17,7 @@ def visit(
     *,
     screening: Screening | None = None,
     known: Row | None = None,
+    margins: bool = False,
 ) -> Visit:
     """Score a candidate block by block, as far as its fate demands; of one met before, only what is unknown.
 
@@ -25,19 +26,26 @@ def visit(
         ids: Positions of those that it is to be scored on, ascending.
         screening: Early rejection; it speaks of places in `ids`.
         known: What is known of the candidate, on all samples of the task.
+        margins: Whether to keep margins, which takes as much room as scores that are not 0 or 1. A candidate of which
+            some scores are known without margins, from a journal that kept none, stays without.
     """
     scores = np.zeros(samples) if known is None else known.scores.copy()
     measured = np.zeros(samples, bool) if known is None else mask_of(known).copy()
+    kept = _margins_so_far(samples, known) if margins else None
     count = 0
     for block in _blocks(samples, ids, screening):
         new = block if known is None else block[~measured[block]]
         if len(new):
-            scores[new] = yield new
-            measured[new] = True
+            marks = yield new
+            scores[new], measured[new] = marks.scores, True
+            if kept is None or marks.margins is None:
+                kept = None
+            else:
+                kept[new] = marks.margins
             count += len(new)
         if screening is not None:
             screening.record(scores[block])
-    return Scored(Row(scores, None if measured.all() else measured), count)
+    return Scored(Row(scores, None if measured.all() else measured, margins=kept), count)
 
 
 def mask_of(row: Row) -> Bool[np.ndarray, " samples"]:
@@ -51,7 +59,14 @@ def failed_on(ids: Int[np.ndarray, " subset"], samples: int, known: Row | None) 
         known = Row(np.zeros(samples), np.zeros(samples, bool))
     measured = mask_of(known).copy()
     measured[ids] = True
-    return Row(known.scores, None if measured.all() else measured)
+    return Row(known.scores, None if measured.all() else measured, margins=known.margins)
+
+
+def _margins_so_far(samples: int, known: Row | None) -> Float[np.ndarray, " samples"] | None:
+    """What to write margins into; None if scores are known that have none."""
+    if known is None or (known.margins is None and not mask_of(known).any()):
+        return np.zeros(samples)
+    return None if known.margins is None else known.margins.copy()
 
 
 def _blocks(

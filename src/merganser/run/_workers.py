@@ -23,9 +23,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from merganser._errors import RunError
+from merganser.evaluation import Marks
 from merganser.evolution import Genome
 from merganser.run._plan import Plan
-from merganser.run._runners import Job, Scored, checked_scores, reason_of
+from merganser.run._runners import Job, Scored, checked_marks, reason_of
 
 MakePlan = Callable[[], Plan]
 
@@ -117,7 +118,7 @@ class Workers:
             elif worker.deadline <= time.monotonic():
                 self._replace(i, f"TimeoutError: no answer within {self._limit:g} s")
 
-    def _hear(self, worker: _Worker, problem: str | None, scores: np.ndarray | None) -> None:
+    def _hear(self, worker: _Worker, problem: str | None, marks: Marks | None) -> None:
         talk, worker.deadline = worker.talk, np.inf
         if talk is None:
             worker.is_ready = problem is None
@@ -126,9 +127,9 @@ class Workers:
         elif problem is not None:
             self._found[talk.key], worker.talk = talk.job.failed(problem), None
         else:
-            assert scores is not None
+            assert marks is not None
             try:
-                talk.ids = talk.job.visit.send(scores)
+                talk.ids = talk.job.visit.send(marks)
                 worker.ask(talk, None, self._limit)
             except StopIteration as end:
                 self._found[talk.key], worker.talk = end.value, None
@@ -203,13 +204,11 @@ class _Candidate:
     def __init__(self, plan: Plan) -> None:
         self._plan, self._model = plan, plan.model
 
-    def answer(
-        self, genome: Genome | None, task: int, ids: np.ndarray
-    ) -> tuple[str | None, np.ndarray | None]:
-        """What went wrong or the scores; of another candidate if one is given."""
+    def answer(self, genome: Genome | None, task: int, ids: np.ndarray) -> tuple[str | None, Marks | None]:
+        """What went wrong, or scores and margins; of another candidate if one is given."""
         try:
             if genome is not None:
                 self._model = self._plan.bring_to_life(genome)
-            return None, checked_scores(self._plan.tasks[task], self._model, ids)
+            return None, checked_marks(self._plan.tasks[task], self._model, ids)
         except Exception as error:  # noqa: BLE001 - a failed candidate costs one candidate
             return reason_of(error), None
