@@ -14,7 +14,7 @@
 | [`Blueprint`][], [`Module`][], [`Slice`][], [`Source`][] | a merge with structure: slices, gradients, filters |
 | [`Setting`][], [`Case`][], [`Settings`][], [`Dialect`][], [`Formulas`][] | its parameters, names and formulas |
 | [`merge`][], [`Model`][] | models in, a merged one out |
-| [`open_models`][], [`vocabulary_rules`][], [`default_workers`][] | its arguments |
+| [`open_models`][], [`vocabulary_rules`][], [`VocabularyRules`][], [`default_workers`][] | its arguments |
 | [`plan_merge`][], [`plan_blueprint`][], [`methods_of`][], [`SliceError`][] | from a blueprint to a plan |
 | [`Statistics`][], [`open_statistics`][], [`save_statistics`][] | what was measured of a model with data, as a file |
 | [`StatisticsKind`][], [`StatisticsLike`][], [`opened_statistics`][] | what may be measured, and given in its place |
@@ -101,6 +101,7 @@ from merganser.merging.methods import (
     regression_mean,
     unknown_parameter,
 )
+from merganser.merging.vocabulary import VocabularyRules
 
 __all__ = [
     "FAR",
@@ -156,6 +157,7 @@ __all__ = [
     "Target",
     "Truncation",
     "Verification",
+    "VocabularyRules",
     "WantedSpace",
     "bind",
     "blend",

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from merganser._errors import ConfigError
-from merganser.merging import MergePlan
-from merganser.merging.vocabulary import VocabularyRules
+from merganser.merging import MergePlan, VocabularyRules
 from merganser.run._settings import EvolveSettings, OutputSettings
 from merganser.weights import Checkpoint
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from merganser.evaluation import LmEvalSettings, open_lm_eval
+from merganser.models import Continuation
 
 
 @pytest.mark.parametrize("chosen", ["first", "last"])
@@ -23,6 +24,26 @@ def test_multiple_choice(tasks, storyteller, verdict, scores, metric):
     theirs = verdict(file, metric, "none")
     assert 0 < sum(theirs) < len(theirs)
     assert scores(open_lm_eval(file, LmEvalSettings(metric=metric)).test, storyteller) == theirs
+
+
+@pytest.mark.parametrize(("metric", "length"), [("acc", lambda choice: 1), ("acc_norm", len)])
+def test_the_margin_of_multiple_choice_is_the_probability_of_the_right_one(
+    tasks, storyteller, scores, metric, length
+):
+    task = open_lm_eval(tasks.best_word(**tasks.data(train=20, test=12)), LmEvalSettings(metric=metric)).test
+    marks = task.mark(storyteller, np.arange(12))
+    assert marks.scores.tolist() == scores(task, storyteller)
+    for position, margin in zip(task.positions, marks.margins, strict=True):
+        row = task.documents.documents[position]
+        asked = [Continuation(row["text"], f" {choice}") for choice in row["choices"]]
+        logs = [found.total for found in storyteller.log_likelihoods(asked)]
+        values = np.exp([log / length(choice) for log, choice in zip(logs, row["choices"], strict=True)])
+        assert margin == pytest.approx(values[row["right"]] / values.sum())
+
+
+def test_what_is_written_freely_has_no_margin(tasks, storyteller):
+    task = open_lm_eval(tasks.next_word(**tasks.data(train=20, test=12))).test
+    assert task.mark(storyteller, np.arange(2)).margins is None
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from merganser.evaluation._marks import Marks
 from merganser.evaluation._samples import Samples
 from merganser.evaluation.lm_eval._answers import answer
 from merganser.evaluation.lm_eval._documents import Documents
 from merganser.evaluation.lm_eval._library import lm_eval_conditions, lm_eval_version
+from merganser.evaluation.lm_eval._margin import choice_margin
 from merganser.evaluation.lm_eval._metric import Metric
 from merganser.models import TextModel
 
@@ -91,12 +93,22 @@ class LmEvalTask:
             NonFiniteOutputError: If a log-probability is NaN or infinite.
             TaskError: If a value of the metric is no score.
         """
+        return self.mark(model, ids).scores
+
+    def mark(self, model: TextModel, ids: Int[np.ndarray, " ids"]) -> Marks:
+        """The same with margins, of multiple choice.
+
+        Raises:
+            TypeError: If the model does not answer texts.
+            NonFiniteOutputError: If a log-probability is NaN or infinite.
+            TaskError: If a value of the metric is no score.
+        """
         if not isinstance(model, TextModel):
             raise TypeError(
                 f"{self.name} asks a model texts, but {type(model).__name__} does not answer texts."
             )
         if not len(ids):
-            return np.empty(0)
+            return Marks(np.empty(0))
         positions = [int(self.positions[i]) for i in ids]
         task = self.documents.task
         with lm_eval_conditions(trust=self.documents.settings.trust):
@@ -106,12 +118,19 @@ class LmEvalTask:
             for ensemble in task._filters:
                 if ensemble.name == self.metric.filter:
                     ensemble.apply(requests)
-            return np.array([self._graded(p, group) for p, group in zip(positions, asked, strict=True)])
+            graded = [self._graded(p, group) for p, group in zip(positions, asked, strict=True)]
+        margins = [margin for _, margin in graded if margin is not None]
+        scores = np.array([score for score, _ in graded])
+        return Marks(scores, np.array(margins) if len(margins) == len(graded) else None)
 
-    def _graded(self, position: int, requests: list[Any]) -> float:
+    def _graded(self, position: int, requests: list[Any]) -> tuple[float, float | None]:
+        """Score and margin of a document."""
         given = [r.filtered_resps[self.metric.filter] for r in sorted(requests, key=lambda r: r.idx)]
-        values = self.documents.task.process_results(self.documents.documents[position], given)
-        return self.metric.score(values.get(self.metric.name))
+        task, document = self.documents.task, self.documents.documents[position]
+        values = task.process_results(document, given)
+        return self.metric.score(values.get(self.metric.name)), choice_margin(
+            task, document, self.metric, given
+        )
 
 
 def _plain(value: Any) -> Any:
