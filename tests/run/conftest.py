@@ -3,9 +3,14 @@
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from merganser import save
+from merganser.evolution import random_start
+from merganser.models import perceptron_size, perceptron_tensors, train_perceptron
 from merganser.run import RunDirectory
+from merganser.weights import Checkpoint
 
 
 @pytest.fixture
@@ -40,3 +45,24 @@ def contents():
         return children, scores, progress, outcome, files
 
     return read
+
+
+@pytest.fixture(scope="session")
+def two_tasks(tmp_path_factory):
+    """The small digits as two tasks: lower and higher ones; and the two parents that know one each."""
+    from sklearn.datasets import load_digits
+
+    folder = tmp_path_factory.mktemp("tasks")
+    images, labels = load_digits(return_X_y=True)
+    images, widths = images.astype(np.float32), (64, 32, 10)
+    for name, mine in (("low", labels < 5), ("high", labels >= 5)):
+        x, y = images[mine], labels[mine]
+        np.savez(
+            folder / f"{name}.npz", x_train=x[:250], y_train=y[:250], x_test=x[250:350], y_test=y[250:350]
+        )
+        start = random_start(0, 0, perceptron_size(widths))
+        flat = train_perceptron(start, widths, x[:250], y[:250])
+        config = {"model_type": "perceptron", "widths": list(widths), "activation": "relu"}
+        model = Checkpoint.from_tensors(perceptron_tensors(flat, widths), config=config)
+        save(model, folder / f"{name}.safetensors")
+    return folder

@@ -24,10 +24,12 @@ from merganser.run import (
     Progress,
     RunDirectory,
     Savings,
+    SplitWeights,
     TaskRecord,
     ToldGoal,
     Watched,
     parse_settings,
+    read_weights,
 )
 
 
@@ -160,7 +162,7 @@ def run_info(run: str | Path) -> RunInfo:
         log = _Log.of(journal.children())
         progress = tuple(journal.progress())
         names = tuple(entry["name"] for entry in meta["parents"])
-        parents = _parents_so_far(journal, log, splits, names)
+        parents = _parents_so_far(journal, log, splits, names, read_weights(meta))
         if outcome:
             parents = tuple(map(ModelScores.from_json, outcome["parents"]))
     winner = _winner(outcome) if outcome else None
@@ -235,7 +237,11 @@ def _winner(outcome: dict[str, Any]) -> ModelScores:
 
 
 def _parents_so_far(
-    journal: Journal, log: _Log, splits: tuple[TaskRecord, ...], names: tuple[str, ...]
+    journal: Journal,
+    log: _Log,
+    splits: tuple[TaskRecord, ...],
+    names: tuple[str, ...],
+    weights: SplitWeights,
 ) -> tuple[ModelScores, ...]:
     """What is known of the parents before the end: they are the first candidates."""
     known = [(name, log.events[k]) for k, name in enumerate(names) if k in log.events]
@@ -243,7 +249,7 @@ def _parents_so_far(
     parents = []
     for name, seed in known:
         row = None if held_out is None else journal.row(seed.recipe, held_out.digest, held_out.samples)
-        validation = None if row is None else row.mean
+        validation = None if row is None else weights.mean(row, "validation")
         parents.append(ModelScores(name, seed.recipe, seed.score, validation, None, seed.failed))
     return tuple(parents)
 

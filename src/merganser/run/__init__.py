@@ -17,6 +17,7 @@
 | [`Evolution`][], [`Plan`][], [`Subsets`][], [`Parent`][], [`make_plan`][] | a run in progress |
 | [`Estimate`][], [`Savings`][] | what a figure rests on, what was not measured |
 | [`read_objectives`][] | which sample belongs to which objective, from there |
+| [`read_weights`][], [`SplitWeights`][] | what samples of several tasks count, from there |
 """
 
 from merganser.run._answers import Answered
@@ -47,6 +48,7 @@ from merganser.run._settings import (
 )
 from merganser.run._subsets import Estimate, Subsets
 from merganser.run._tune import Tuned, tune
+from merganser.run._weights import SplitWeights, read_weights
 
 __all__ = [
     "METHODS",
@@ -70,6 +72,7 @@ __all__ = [
     "Savings",
     "SearchSettings",
     "SplitSettings",
+    "SplitWeights",
     "SubsetSettings",
     "Subsets",
     "TaskRecord",
@@ -88,6 +91,7 @@ __all__ = [
     "parse_settings",
     "read_objectives",
     "read_settings",
+    "read_weights",
     "resume",
     "settings_schema",
     "sources_of_run",

@@ -37,7 +37,7 @@ class ModelScores:
     Attributes:
         name: What people call it.
         digest: Of its recipe.
-        search: Mean score on the search samples.
+        search: Mean score on the search samples; of several tasks, here and below, as they are weighted.
         validation: Mean score on the validation samples; None without such a split.
         test: Mean score on the test samples with its interval; None without such a split.
         failed: Why it could not be scored.
@@ -327,7 +327,7 @@ def _scores_of(
     if tested and splits.test is not None:
         row = evolution.row_on(splits.test, genome)
         matrix[name] = row.scores
-        test = ScoreMatrix.of({name: row.scores}, splits.test.samples.hashes).interval(name)
+        test = _test_matrix(evolution, splits.test, {name: row.scores}).interval(name)
     return ModelScores(name, genome.digest, mean, evolution.validation_score(genome), test, search.failed)
 
 
@@ -341,4 +341,8 @@ def _gain(
     if winner is None or test is None:
         return None
     best = max(parents, key=lambda p: (p.validation or 0.0, p.search))
-    return ScoreMatrix.of(matrix, test.samples.hashes).difference(winner.name, best.name)
+    return _test_matrix(evolution, test, matrix).difference(winner.name, best.name)
+
+
+def _test_matrix(evolution: Evolution, test: Task, rows: dict[str, np.ndarray]) -> ScoreMatrix:
+    return ScoreMatrix.of(rows, test.samples.hashes, weights=evolution.plan.split_weights.on("test"))
