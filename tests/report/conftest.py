@@ -1,3 +1,4 @@
+import json
 import sqlite3
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 import merganser
 from merganser.evaluation import Samples, Splits
+from merganser.merging import Hop, LayerPath
 from merganser.run import Evolution, RunDirectory, evolve, make_plan, parse_settings
 
 
@@ -80,6 +82,23 @@ def edited(combination, tmp_path):
         return path
 
     return edit
+
+
+@pytest.fixture
+def of_paths(edited, combination):
+    """The combination run as if its winner were a path through its parents, which then have four blocks."""
+    with RunDirectory(combination).journal() as journal:
+        digests = [entry["digest"] for entry in journal.meta()["parents"]]
+
+    def run(*seeds, **changes):
+        hops = tuple(Hop(*hop) for hop in ((0, 0), (1, 1, 0.9), (0, 2), (0, 3)))
+        path = {**LayerPath(seeds or tuple(digests), hops).to_json(), **changes}
+        return edited(
+            f"UPDATE results SET value = json_set(value, '$.path', json('{json.dumps(path)}')) WHERE key = 'outcome'",
+            "UPDATE meta SET value = json_set(value, '$[0].config.num_hidden_layers', 4) WHERE key = 'parents'",
+        )
+
+    return run
 
 
 class Graded:

@@ -49,6 +49,15 @@ def test_every_chart_is_drawn_and_no_script_fails(combination, tmp_path):
     assert "NaN" not in "".join(re.findall(r' d="[^"]*"', page))
 
 
+def test_a_path_is_drawn_with_its_legend_and_its_scales(of_paths, tmp_path):
+    page = drawn(write_report(of_paths(), tmp_path / "r.html"), tmp_path / "profile")
+    assert "data-errors" not in re.search(r"<html[^>]*>", page)[0]
+    picture = chart(page, "path")
+    assert "NaN" not in picture
+    for text in ("classes 0-4", "classes 5-9", "0.90"):
+        assert f">{text}</text>" in picture
+
+
 def test_a_hostile_name_is_shown_and_not_run(edited, tmp_path):
     name = "<script>document.documentElement.dataset.owned = 1</script>"
     run = edited(

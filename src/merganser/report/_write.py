@@ -11,6 +11,8 @@ from merganser.report._fronts import fronts_info
 from merganser.report._headline import headline, page_title
 from merganser.report._lineage import lineage_info
 from merganser.report._page import page
+from merganser.report._path_info import path_info
+from merganser.report._path_section import path_section
 from merganser.report._run_info import run_info
 from merganser.report._sections import (
     Section,
@@ -53,6 +55,7 @@ def write_report(run: str | Path, path: str | Path | None = None) -> Path:
         'report.html'
     """
     info = run_info(run)
+    way = path_info(info)
     target = RunDirectory(Path(run)).report_path if path is None else Path(path)
     sections: list[Section] = [
         progress_section(info),
@@ -60,7 +63,7 @@ def write_report(run: str | Path, path: str | Path | None = None) -> Path:
         *(each for each in [front_section(info, fronts_info(info))] if each is not None),
         wins_section(info, win_info(info)),
         lineage_section(info, lineage_info(info)),
-        share_section(info, share_info(info)),
+        share_section(info, share_info(info)) if way is None else path_section(way),
         test_section(info),
         *(
             each
