@@ -9,7 +9,7 @@ import pytest
 from merganser import save
 from merganser.evolution import random_start
 from merganser.models import perceptron_size, perceptron_tensors, train_perceptron
-from merganser.run import RunDirectory
+from merganser.run import RunDirectory, evolve_settings, parse_settings
 from merganser.weights import Checkpoint
 
 
@@ -66,3 +66,31 @@ def two_tasks(tmp_path_factory):
         model = Checkpoint.from_tensors(perceptron_tensors(flat, widths), config=config)
         save(model, folder / f"{name}.safetensors")
     return folder
+
+
+@pytest.fixture(scope="session")
+def uneven(two_tasks):
+    """Settings of runs on all of the lower digits and a few of the higher ones, with the linear merge beside."""
+    few = two_tasks / "few.npz"
+    np.savez(few, **{key: value[:60] for key, value in np.load(two_tasks / "high.npz").items()})
+
+    def settings(weights=(3, 1), **changes):
+        tasks = zip((two_tasks / "low.npz", few), weights, strict=True)
+        return parse_settings(
+            {
+                "models": [str(two_tasks / f"{name}.safetensors") for name in ("low", "high")],
+                "tasks": [{"task": str(path), "weight": weight} for path, weight in tasks],
+                "budget": {"evaluations": 60},
+                "baselines": ["linear"],
+                **changes,
+            }
+        )
+
+    return settings
+
+
+@pytest.fixture(scope="session")
+def weighted(uneven, two_tasks, tmp_path_factory):
+    """A finished run of these, with a watched task."""
+    run = tmp_path_factory.mktemp("weighted") / "run"
+    return evolve_settings(uneven(watch=[str(two_tasks / "high.npz")]), run=run)

@@ -21,37 +21,11 @@ from merganser.run import (
 )
 
 
-def settings(folder, weights=(3, 1), **changes):
-    """The lower digits against a few of the higher ones."""
-    high = folder / "few.npz"
-    if not high.exists():
-        arrays = dict(np.load(folder / "high.npz"))
-        np.savez(high, **{key: value[:60] for key, value in arrays.items()})
-    return parse_settings(
-        {
-            "models": [str(folder / "low.safetensors"), str(folder / "high.safetensors")],
-            "tasks": [
-                {"task": str(path), "weight": weight}
-                for path, weight in zip((folder / "low.npz", high), weights, strict=True)
-            ],
-            "budget": {"evaluations": 60},
-            "baselines": ["linear"],
-            **changes,
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def weighted(two_tasks, tmp_path_factory):
-    run = tmp_path_factory.mktemp("weighted") / "run"
-    return evolve_settings(settings(two_tasks), run=run)
-
-
 @pytest.fixture(scope="module")
 def rows(weighted):
     """Scores of a recipe on a split, and the positions of the first task in it, from the journal and the data."""
     plan = make_plan(RunDirectory(weighted.run).settings())
-    parts = {task.samples.split: task.parts for task in plan.tasks}
+    parts = {task.samples.split: task.parts for task in plan.tasks[:3]}
     with RunDirectory(weighted.run).journal() as journal:
         records = {task.split: task for task in journal.tasks()}
 
@@ -119,9 +93,9 @@ def test_a_run_that_began_before_weights_were_noted_is_read_and_goes_on(weighted
     assert again.parents == weighted.parents
 
 
-def test_runs_that_weigh_tasks_otherwise_are_not_compared(weighted, two_tasks, tmp_path):
-    other = evolve_settings(settings(two_tasks, (1, 3)), run=tmp_path / "other")
-    same = evolve_settings(settings(two_tasks, seed=1), run=tmp_path / "same")
+def test_runs_that_weigh_tasks_otherwise_are_not_compared(weighted, uneven, tmp_path):
+    other = evolve_settings(uneven((1, 3)), run=tmp_path / "other")
+    same = evolve_settings(uneven(seed=1), run=tmp_path / "same")
     found = {c.run: c.difference for c in compare_runs([weighted.run, other.run, same.run])[1]}
     assert found[str(other.run)] is None
     expected = same.winner.test.value - weighted.winner.test.value

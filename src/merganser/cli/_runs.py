@@ -17,6 +17,7 @@ from merganser.cli._output import (
     clear_errors,
     percent,
     print_json,
+    skills_table,
     tables,
     with_interval,
     words,
@@ -59,6 +60,8 @@ def show(run: Run, json: Json = False) -> None:
             tables.print(_facts(summary))
             if summary.front:
                 tables.print(_front(summary))
+            if summary.skills:
+                tables.print(skills_table(summary.skills))
 
 
 @app.command("resume")

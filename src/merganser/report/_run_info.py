@@ -24,6 +24,7 @@ from merganser.run import (
     Progress,
     RunDirectory,
     Savings,
+    Skill,
     SplitWeights,
     TaskRecord,
     ToldGoal,
@@ -59,6 +60,7 @@ class RunInfo:
         winner: What the winner scored; None while the run is not finished.
         baselines: What merges by rule scored that the winner is compared with.
         watched: Scores on the tasks that nothing was selected on.
+        skills: What became of each of several tasks on the test samples.
         answers: Some questions of the test, with what the parents and the winner answered.
         front: Of several objectives: the final members that no other dominates; empty while the run is not finished.
         gain: Winner minus the best parent on the test samples; None without a test or a winner.
@@ -89,6 +91,7 @@ class RunInfo:
     winner: ModelScores | None
     baselines: tuple[ModelScores, ...]
     watched: tuple[Watched, ...]
+    skills: tuple[Skill, ...]
     answers: tuple[Answered, ...]
     front: tuple[FrontMember, ...]
     gain: Interval | None
@@ -184,6 +187,7 @@ def run_info(run: str | Path) -> RunInfo:
         winner=winner,
         baselines=tuple(map(ModelScores.from_json, outcome.get("baselines", ()))),
         watched=tuple(map(Watched.from_json, outcome.get("watched", ()))),
+        skills=tuple(map(Skill.from_json, outcome.get("skills", ()))),
         answers=tuple(map(Answered.from_json, outcome.get("answers", ()))),
         front=tuple(map(FrontMember.from_json, outcome.get("front", ()))),
         gain=None if not outcome.get("gain") else Interval(**outcome["gain"]),

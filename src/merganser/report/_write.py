@@ -26,6 +26,7 @@ from merganser.report._sections import (
     wins_section,
 )
 from merganser.report._shares import share_info
+from merganser.report._skills import skills_section
 from merganser.report._wins import win_info
 from merganser.run import RunDirectory
 from merganser.weights import atomic_write_text
@@ -67,7 +68,12 @@ def write_report(run: str | Path, path: str | Path | None = None) -> Path:
         test_section(info),
         *(
             each
-            for each in (answers_section(info), episodes_section(info), watch_section(info))
+            for each in (
+                skills_section(info),
+                answers_section(info),
+                episodes_section(info),
+                None if info.skills else watch_section(info),
+            )
             if each is not None
         ),
         facts_section(info),

@@ -4,7 +4,7 @@
 | --- | --- |
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
 | [`Watcher`][] | is shown a run in progress, about twice a second |
-| [`Outcome`][], [`ModelScores`][], [`Watched`][], [`Answered`][], [`FrontMember`][] | what a run found |
+| [`Outcome`][], [`ModelScores`][], [`Skill`][], [`Watched`][], [`Answered`][], [`FrontMember`][] | what a run found |
 | [`ToldGoal`][], [`ToldEpisode`][] | episodes to read, of tasks of several turns |
 | [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][] | what it is asked to do |
@@ -46,6 +46,7 @@ from merganser.run._settings import (
     read_settings,
     settings_schema,
 )
+from merganser.run._skills import Skill
 from merganser.run._subsets import Estimate, Subsets
 from merganser.run._tune import Tuned, tune
 from merganser.run._weights import SplitWeights, read_weights
@@ -71,6 +72,7 @@ __all__ = [
     "RunSummary",
     "Savings",
     "SearchSettings",
+    "Skill",
     "SplitSettings",
     "SplitWeights",
     "SubsetSettings",

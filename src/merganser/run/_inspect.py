@@ -15,7 +15,9 @@ from merganser.evaluation import Interval, difference_interval
 from merganser.merging import Combination, materialise, read_recipe
 from merganser.run._directory import RunDirectory
 from merganser.run._front import FrontMember
+from merganser.run._outcome import Watched
 from merganser.run._savings import NOTHING_SAVED, Savings
+from merganser.run._skills import Skill
 from merganser.run._subsets import Estimate
 from merganser.run._weights import read_weights
 from merganser.weights import Checkpoint, open_checkpoint, save
@@ -40,6 +42,7 @@ class RunSummary:
         coverage: Share of search samples that some member solves.
         hypervolume: Of several objectives: the share of their space that the members dominate.
         front: Of several objectives: the final members that no other dominates.
+        skills: What became of each of several tasks, and of those that were watched.
         seconds: Time spent.
         estimate: What the best search score rests on, of a run that scores children on subsets and is unfinished.
         measured: Sample evaluations made.
@@ -61,6 +64,7 @@ class RunSummary:
     coverage: float | None = None
     hypervolume: float | None = None
     front: tuple[FrontMember, ...] = ()
+    skills: tuple[Skill, ...] = ()
     seconds: float = 0.0
     estimate: Estimate | None = None
     measured: int = 0
@@ -71,7 +75,11 @@ class RunSummary:
         """Plain form."""
         tuples = {"test": self.test, "estimate": self.estimate}
         plain = {key: value and value._asdict() for key, value in tuples.items()}
-        return {**asdict(self), **plain, "front": [member.to_json() for member in self.front]}
+        lists = {
+            "front": [member.to_json() for member in self.front],
+            "skills": [skill.to_json() for skill in self.skills],
+        }
+        return {**asdict(self), **plain, **lists}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +138,14 @@ def summarise(run: str | Path) -> RunSummary:
         return RunSummary(state="unfinished", estimate=rests, **summary)
     test = outcome["test"] and Interval(**outcome["test"])
     front = tuple(map(FrontMember.from_json, outcome.get("front", ())))
-    found = {"best": outcome["search"], "validation": outcome["validation"], "front": front}
+    skills = tuple(map(Skill.from_json, outcome.get("skills", ())))
+    watched = (Watched.from_json(each).skill for each in outcome.get("watched", ()))
+    found = {
+        "best": outcome["search"],
+        "validation": outcome["validation"],
+        "front": front,
+        "skills": (*skills, *watched),
+    }
     return RunSummary(state="finished", test=test, **{**summary, **found})
 
 

@@ -26,6 +26,7 @@ from merganser.run._episodes import told_goals
 from merganser.run._front import FrontMember, front_members
 from merganser.run._loop import Evolution, MemberScores
 from merganser.run._savings import NOTHING_SAVED, Savings
+from merganser.run._skills import Skill, skills_of
 from merganser.run._subsets import Estimate
 from merganser.weights import Checkpoint, fingerprint, save
 
@@ -84,6 +85,12 @@ class Watched:
     parents: dict[str, Interval]
     change: Interval
 
+    @property
+    def skill(self) -> Skill:
+        """The same beside the tasks of the test."""
+        best = max(self.parents, key=lambda name: self.parents[name].value)
+        return Skill(self.task, self.winner, self.parents, {}, best, self.change, watched=True)
+
     def to_json(self) -> dict[str, Any]:
         """Plain form."""
         parents = {name: interval._asdict() for name, interval in self.parents.items()}
@@ -113,6 +120,7 @@ class Outcome:
         untuned: Of merges by rule: the scores of the merge with the method's defaults; else None.
         baselines: Scores of merges by rule that the settings ask for, with their defaults.
         watched: Scores on the tasks that are watched.
+        skills: Of several tasks: what became of each of them on the test samples.
         savings: The sample evaluations saved, by cause.
         estimate: On how few search samples search scores and coverage may rest, while a run that scores children on
             subsets is unfinished; else None: they are known in full.
@@ -151,6 +159,7 @@ class Outcome:
     estimate: Estimate | None = None
     answers: tuple[Answered, ...] = ()
     front: tuple[FrontMember, ...] = ()
+    skills: tuple[Skill, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One flat object: the winner's figures at the top, the parents' beside them."""
@@ -167,6 +176,7 @@ class Outcome:
             "untuned": None if self.untuned is None else self.untuned.to_json(),
             "baselines": [b.to_json() for b in self.baselines],
             "watched": [w.to_json() for w in self.watched],
+            "skills": [s.to_json() for s in self.skills],
             "answers": [a.to_json() for a in self.answers],
             "front": [m.to_json() for m in self.front],
             "coverage": self.coverage,
@@ -250,7 +260,7 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
     plan, members = evolution.plan, evolution.search.members
     nothing = MemberScores(np.zeros((1, len(evolution.task.samples))), None)
     scores, measured = evolution.member_scores() if members else nothing
-    matrix: dict[str, np.ndarray] = {}
+    matrix, merges = dict[str, np.ndarray](), dict[str, np.ndarray]()
     parents = tuple(
         _scores_of(evolution, parent.name, genome, matrix, tested=winner is not None)
         for parent, genome in zip(plan.parents, plan.space.seeds, strict=False)
@@ -261,6 +271,7 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         untuned = _scores_of(evolution, "untuned", plain, matrix, tested=winner is not None)
     won = None if winner is None else _scores_of(evolution, "winner", winner.genome, matrix, tested=True)
     baselines = () if winner is None else plan.baselines
+    scored = tuple(_scores_of(evolution, *named, merges, tested=True) for named in baselines)
     return Outcome(
         run=directory.path,
         finished=winner is not None,
@@ -279,10 +290,11 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         seconds=evolution.seconds,
         checkpoint=None if winner is None or plan.is_spoken else plan.checkpoint(winner.genome),
         warnings=_warnings(evolution),
-        baselines=tuple(_scores_of(evolution, *named, matrix, tested=True) for named in baselines),
+        baselines=scored,
         watched=() if winner is None else tuple(_watched(evolution, task, winner) for task in plan.watched),
         answers=() if winner is None else _answers(evolution, winner, matrix),
         front=() if winner is None else front_members(evolution),
+        skills=() if winner is None else _skills(evolution, matrix, merges),
     )
 
 
@@ -295,6 +307,16 @@ def _watched(evolution: Evolution, task: Task, winner: Member) -> Watched:
     matrix = ScoreMatrix.of(rows, task.samples.hashes)
     parents = {parent.name: matrix.interval(parent.name) for parent in plan.parents}
     return Watched(task.name, matrix.interval("winner"), parents, matrix.difference("winner", best))
+
+
+def _skills(
+    evolution: Evolution, rows: dict[str, np.ndarray], merges: dict[str, np.ndarray]
+) -> tuple[Skill, ...]:
+    test = evolution.plan.splits.test
+    if test is None:
+        return ()
+    parents = {parent.name: rows[parent.name] for parent in evolution.plan.parents}
+    return skills_of(test, rows["winner"], parents, merges)
 
 
 def _answers(evolution: Evolution, winner: Member, matrix: dict[str, np.ndarray]) -> tuple[Answered, ...]:
