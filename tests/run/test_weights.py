@@ -8,7 +8,7 @@ import pytest
 
 from merganser.evaluation import difference_interval, mean_interval
 from merganser.evolution import Row
-from merganser.report import run_info
+from merganser.report import run_info, write_report
 from merganser.run import (
     RunDirectory,
     SplitWeights,
@@ -89,6 +89,8 @@ def test_a_run_that_began_before_weights_were_noted_is_read_and_goes_on(weighted
     for db in (source, copy):
         db.close()
     assert run_info(tmp_path).winner.test == weighted.winner.test
+    assert "The tasks count by their weights" in write_report(weighted.run, tmp_path / "r.html").read_text()
+    assert "The tasks count by their weights" not in write_report(tmp_path).read_text()
     again = resume(tmp_path, budget=61)
     assert again.parents == weighted.parents
 

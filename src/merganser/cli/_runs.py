@@ -122,7 +122,7 @@ def compare(
             return
         tables.print(_table(summaries))
         for c in comparisons:
-            reason = "not comparable: unfinished, or tested on other samples"
+            reason = "not comparable: unfinished, tested on other samples, or tasks weigh otherwise"
             found = reason if c.difference is None else with_interval(c.difference)
             tables.print(f"{c.run} − {c.other} on test: {found}", soft_wrap=True)
 

@@ -61,6 +61,7 @@ class RunInfo:
         baselines: What merges by rule scored that the winner is compared with.
         watched: Scores on the tasks that nothing was selected on.
         skills: What became of each of several tasks on the test samples.
+        weights: What the samples of several tasks count in means over a split.
         answers: Some questions of the test, with what the parents and the winner answered.
         front: Of several objectives: the final members that no other dominates; empty while the run is not finished.
         gain: Winner minus the best parent on the test samples; None without a test or a winner.
@@ -92,6 +93,7 @@ class RunInfo:
     baselines: tuple[ModelScores, ...]
     watched: tuple[Watched, ...]
     skills: tuple[Skill, ...]
+    weights: SplitWeights
     answers: tuple[Answered, ...]
     front: tuple[FrontMember, ...]
     gain: Interval | None
@@ -165,7 +167,8 @@ def run_info(run: str | Path) -> RunInfo:
         log = _Log.of(journal.children())
         progress = tuple(journal.progress())
         names = tuple(entry["name"] for entry in meta["parents"])
-        parents = _parents_so_far(journal, log, splits, names, read_weights(meta))
+        weights = read_weights(meta)
+        parents = _parents_so_far(journal, log, splits, names, weights)
         if outcome:
             parents = tuple(map(ModelScores.from_json, outcome["parents"]))
     winner = _winner(outcome) if outcome else None
@@ -188,6 +191,7 @@ def run_info(run: str | Path) -> RunInfo:
         baselines=tuple(map(ModelScores.from_json, outcome.get("baselines", ()))),
         watched=tuple(map(Watched.from_json, outcome.get("watched", ()))),
         skills=tuple(map(Skill.from_json, outcome.get("skills", ()))),
+        weights=weights,
         answers=tuple(map(Answered.from_json, outcome.get("answers", ()))),
         front=tuple(map(FrontMember.from_json, outcome.get("front", ()))),
         gain=None if not outcome.get("gain") else Interval(**outcome["gain"]),
