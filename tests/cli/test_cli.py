@@ -251,6 +251,23 @@ def test_runs_are_listed_shown_compared_exported_and_reported(finished, tmp_path
     assert Path(page["report"]).read_text().lower().startswith("<!doctype html>")
 
 
+def test_a_run_over_several_tasks_says_what_became_of_each(tmp_path, small_npz):
+    (tmp_path / "other.npz").write_bytes(small_npz.read_bytes())
+    tasks = f"tasks: [{{task: {small_npz}, weight: 3}}, {{task: other.npz}}]\nwatch: [{small_npz}]\n"
+    (tmp_path / "two.yaml").write_text(f"{tasks}budget: {{evaluations: 20}}\n")
+    done = run("evolve", tmp_path / "two.yaml", "--run", tmp_path / "run", "--no-report", "--json")
+    shown, summary = run("runs", "show", tmp_path / "run"), run("runs", "show", tmp_path / "run", "--json")
+    skills = last_json(done)["skills"]
+    assert [skill["task"] for skill in skills] == [small_npz.stem, "other"]
+    assert last_json(summary)["skills"][:2] == skills
+    for text in (done.stderr, shown.stdout):
+        assert "change (95 %)" in text
+        assert f"{small_npz.stem} (watched)" in text
+        for skill in skills:
+            parent = skill["parents"][skill["best"]]["value"]
+            assert f"{skill['best']} {100 * parent:.1f} %" in text
+
+
 def test_a_run_for_several_things_shows_its_front(tmp_path, small_npz):
     path = tmp_path / "run"
     options = ("--from", "specialists", "--search", "nsga-ii", "--budget", 40, "--no-report", "--quiet")

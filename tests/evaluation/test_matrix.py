@@ -39,6 +39,27 @@ def test_rows_without_a_mask_are_measured_and_lists_are_taken():
     assert m.scores.dtype == np.float64
 
 
+def test_weights_count_in_means_intervals_and_differences_where_something_was_measured():
+    weights = np.array([4.0, 4, 1, 1])
+    m = ScoreMatrix.of(ROWS, SAMPLES, MASK, weights)
+    assert m.mean("b") == pytest.approx(0.8)
+    assert m.mean("a") == pytest.approx(4 / 9)
+    assert m.interval("a") == mean_interval(np.array([1.0, 0, 0]), np.array([4.0, 4, 1]))
+    assert m.interval("a").value == pytest.approx(4 / 9)
+    both = difference_interval(np.array([1.0, 0, 0]), np.array([1.0, 1, 0]), np.array([4.0, 4, 1]))
+    assert m.difference("a", "b") == both
+    assert both.value == pytest.approx(-4 / 9)
+    assert ScoreMatrix.of(ROWS, SAMPLES, MASK, np.full(4, 0.3)).interval("c") == ScoreMatrix.of(
+        ROWS, SAMPLES, MASK
+    ).interval("c")
+
+
+@pytest.mark.parametrize("weights", [np.ones(3), np.array([1.0, 1, 0, 1]), np.array([1.0, 1, np.nan, 1])])
+def test_weights_that_are_no_weights_are_refused(weights):
+    with pytest.raises(ValueError, match="a positive weight for each of 4 samples"):
+        ScoreMatrix.of(ROWS, SAMPLES, weights=weights)
+
+
 def test_no_models_are_a_matrix_too():
     m = ScoreMatrix.of({}, SAMPLES)
     assert m.scores.shape == m.measured.shape == (0, 4)

@@ -1,10 +1,12 @@
+import json
 import sqlite3
 
 import numpy as np
 import pytest
 
 import merganser
-from merganser.evaluation import Samples, Splits
+from merganser.evaluation import Mixture, Samples, Splits
+from merganser.merging import Hop, LayerPath
 from merganser.run import Evolution, RunDirectory, evolve, make_plan, parse_settings
 
 
@@ -82,6 +84,23 @@ def edited(combination, tmp_path):
     return edit
 
 
+@pytest.fixture
+def of_paths(edited, combination):
+    """The combination run as if its winner were a path through its parents, which then have four blocks."""
+    with RunDirectory(combination).journal() as journal:
+        digests = [entry["digest"] for entry in journal.meta()["parents"]]
+
+    def run(*seeds, **changes):
+        hops = tuple(Hop(*hop) for hop in ((0, 0), (1, 1, 0.9), (0, 2), (0, 3)))
+        path = {**LayerPath(seeds or tuple(digests), hops).to_json(), **changes}
+        return edited(
+            f"UPDATE results SET value = json_set(value, '$.path', json('{json.dumps(path)}')) WHERE key = 'outcome'",
+            "UPDATE meta SET value = json_set(value, '$[0].config.num_hidden_layers', 4) WHERE key = 'parents'",
+        )
+
+    return run
+
+
 class Graded:
     """A task of continuous scores: how near the answer is to each of many targets."""
 
@@ -112,4 +131,40 @@ def graded(tmp_path_factory):
     path = tmp_path_factory.mktemp("graded") / "run"
     splits = Splits(Graded("search", np.linspace(0, 1, 2_500)))
     evolve([module(v) for v in (0.1, 0.5, 0.9)], splits, budget=40, run=path)
+    return path
+
+
+class Near:
+    """Whether a model's answer is near each of some values: another task for another middle."""
+
+    binary = True
+
+    def __init__(self, name, middle, split):
+        self.name, self.digest = name, f"near-{name}-{split}"
+        self.values = middle + np.linspace(-0.3, 0.3, 30)
+        self.samples = Samples(tuple(f"{name}-{split}-{k}" for k in range(30)), None, split)
+
+    def score(self, model, ids):
+        answer = model(np.ones((1, 1), dtype=np.float32))[0, 0]
+        return (abs(answer - self.values[ids]) < 0.2).astype(float)
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory):
+    """A run over two tasks, one of them named like an element of HTML, between models that know one each."""
+    import torch
+
+    def module(value):
+        made = torch.nn.Linear(1, 1)
+        with torch.no_grad():
+            made.weight.fill_(value)
+            made.bias.zero_()
+        return made
+
+    def split(name):
+        return Mixture((Near("middle <i>", 0.4, name), Near("high", 1.0, name)))
+
+    path = tmp_path_factory.mktemp("several") / "run"
+    splits = Splits(split("search"), split("validation"), split("test"))
+    evolve([module(0.1), module(0.95)], splits, budget=40, run=path, baselines=["linear"])
     return path

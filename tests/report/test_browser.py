@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from merganser.report import write_report
+from merganser.report import run_info, write_report
+from merganser.report._words import points
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
@@ -47,6 +48,24 @@ def test_every_chart_is_drawn_and_no_script_fails(combination, tmp_path):
         assert "<svg" in chart(page, name), name
         assert "mark-" in chart(page, name), name
     assert "NaN" not in "".join(re.findall(r' d="[^"]*"', page))
+
+
+def test_a_path_is_drawn_with_its_legend_and_its_scales(of_paths, tmp_path):
+    page = drawn(write_report(of_paths(), tmp_path / "r.html"), tmp_path / "profile")
+    assert "data-errors" not in re.search(r"<html[^>]*>", page)[0]
+    picture = chart(page, "path")
+    assert "NaN" not in picture
+    for text in ("classes 0-4", "classes 5-9", "0.90"):
+        assert f">{text}</text>" in picture
+
+
+def test_skills_are_drawn_with_the_change_beside_the_winner(several, tmp_path):
+    page = drawn(write_report(several, tmp_path / "r.html"), tmp_path / "profile")
+    assert "data-errors" not in re.search(r"<html[^>]*>", page)[0]
+    picture = chart(page, "skills")
+    assert "NaN" not in picture
+    for skill in run_info(several).skills:
+        assert f">{points(skill.change.value)}</text>" in picture
 
 
 def test_a_hostile_name_is_shown_and_not_run(edited, tmp_path):

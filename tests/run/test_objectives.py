@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import merganser.run._loop as loop
-from merganser import ConfigError, RunError, save
+from merganser import ConfigError, RunError
 from merganser.evaluation import Mixture
-from merganser.evolution import Nsga2, front, hypervolume, random_start
-from merganser.models import perceptron_size, perceptron_tensors, train_perceptron
+from merganser.evolution import Nsga2, front, hypervolume
 from merganser.run import (
     FrontMember,
     RunDirectory,
@@ -22,28 +21,7 @@ from merganser.run import (
     summarise,
 )
 from merganser.run._objectives import axes_of, objectives_of, required_objectives
-from merganser.weights import Checkpoint, open_checkpoint
-
-
-@pytest.fixture(scope="session")
-def two_tasks(tmp_path_factory):
-    """The small digits as two tasks: lower and higher ones; and the two parents that know one each."""
-    from sklearn.datasets import load_digits
-
-    folder = tmp_path_factory.mktemp("tasks")
-    images, labels = load_digits(return_X_y=True)
-    images, widths = images.astype(np.float32), (64, 32, 10)
-    for name, mine in (("low", labels < 5), ("high", labels >= 5)):
-        x, y = images[mine], labels[mine]
-        np.savez(
-            folder / f"{name}.npz", x_train=x[:250], y_train=y[:250], x_test=x[250:350], y_test=y[250:350]
-        )
-        start = random_start(0, 0, perceptron_size(widths))
-        flat = train_perceptron(start, widths, x[:250], y[:250])
-        config = {"model_type": "perceptron", "widths": list(widths), "activation": "relu"}
-        model = Checkpoint.from_tensors(perceptron_tensors(flat, widths), config=config)
-        save(model, folder / f"{name}.safetensors")
-    return folder
+from merganser.weights import open_checkpoint
 
 
 def settings(folder, budget=80, **search):

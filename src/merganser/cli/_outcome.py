@@ -7,7 +7,16 @@ from pathlib import Path
 import typer
 from rich.table import Table
 
-from merganser.cli._output import STOPPED, by_cause, percent, plain_table, print_json, with_interval, words
+from merganser.cli._output import (
+    STOPPED,
+    by_cause,
+    percent,
+    plain_table,
+    print_json,
+    skills_table,
+    with_interval,
+    words,
+)
 from merganser.report import write_report
 from merganser.run import Outcome
 
@@ -16,6 +25,9 @@ def conclude(outcome: Outcome, *, out: Path | None, report: bool, as_json: bool)
     """Say what a run found and how to go on; exit with 130 if it was stopped."""
     page = write_report(outcome.run) if report else None
     words.print(_table(outcome))
+    skills = [*outcome.skills, *(watched.skill for watched in outcome.watched)]
+    if skills:
+        words.print(skills_table(skills))
     if outcome.estimate is not None:
         words.print(f"search scores and coverage: {outcome.estimate} or more", soft_wrap=True)
     words.print(_saved(outcome), soft_wrap=True)

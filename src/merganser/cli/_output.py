@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from merganser._errors import ConfigError, MerganserError
 
 if TYPE_CHECKING:
-    from merganser.run import Savings
+    from merganser.run import Savings, Skill
 
 FAILED, MISUSE, STOPPED = 1, 2, 130
 
@@ -125,6 +126,17 @@ def with_interval(value: Any) -> str:
         return "–"
     mean, low, high = (100 * v for v in value)
     return f"{mean:.1f} % ({low:.1f} to {high:.1f})"
+
+
+def skills_table(skills: Sequence[Skill]) -> Table:
+    """What became of each task on the test samples, beside the parent that is best at it."""
+    figures = ("winner", "best parent", "change (95 %)")
+    table = plain_table("task", *figures, right=figures)
+    for skill in skills:
+        name = f"{skill.task} (watched)" if skill.watched else skill.task
+        parent = f"{skill.best} {percent(skill.parents[skill.best].value)}"
+        table.add_row(escape(name), percent(skill.winner.value), escape(parent), with_interval(skill.change))
+    return table
 
 
 def _say(error: Exception) -> None:

@@ -17,6 +17,7 @@ from merganser.cli._output import (
     clear_errors,
     percent,
     print_json,
+    skills_table,
     tables,
     with_interval,
     words,
@@ -59,6 +60,8 @@ def show(run: Run, json: Json = False) -> None:
             tables.print(_facts(summary))
             if summary.front:
                 tables.print(_front(summary))
+            if summary.skills:
+                tables.print(skills_table(summary.skills))
 
 
 @app.command("resume")
@@ -119,7 +122,7 @@ def compare(
             return
         tables.print(_table(summaries))
         for c in comparisons:
-            reason = "not comparable: unfinished, or tested on other samples"
+            reason = "not comparable: unfinished, tested on other samples, or tasks weigh otherwise"
             found = reason if c.difference is None else with_interval(c.difference)
             tables.print(f"{c.run} − {c.other} on test: {found}", soft_wrap=True)
 

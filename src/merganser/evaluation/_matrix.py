@@ -22,9 +22,10 @@ class ScoreMatrix:
         samples: Hashes of the samples.
         scores: The scores, in [0, 1]; 0 where not measured.
         measured: What was measured.
+        weights: Weight of each sample in means, positive; None if all count the same.
 
     Raises:
-        ValueError: If shapes disagree, or a measured score lies outside [0, 1].
+        ValueError: If shapes disagree, a measured score lies outside [0, 1], or a weight is not positive.
 
     Examples:
         >>> both = ScoreMatrix.of({"a": np.array([1.0, 0.0]), "b": np.array([1.0, 1.0])}, ("x", "y"))
@@ -36,6 +37,7 @@ class ScoreMatrix:
     samples: tuple[str, ...]
     scores: Float[np.ndarray, "models samples"]
     measured: Bool[np.ndarray, "models samples"]
+    weights: Float[np.ndarray, " samples"] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.models), len(self.samples))
@@ -51,6 +53,10 @@ class ScoreMatrix:
                 f"Scores must lie in [0, 1], but model {self.models[model]!r} has "
                 f"{self.scores[model, sample]:g} on sample {self.samples[sample]!r}."
             )
+        if self.weights is not None and (self.weights.shape != shape[1:] or not (self.weights > 0).all()):
+            raise ValueError(
+                f"Expected a positive weight for each of {shape[1]} samples, found {self.weights}."
+            )
 
     @classmethod
     def of(
@@ -58,6 +64,7 @@ class ScoreMatrix:
         rows: dict[str, Float[np.ndarray, " samples"]],
         samples: tuple[str, ...],
         measured: dict[str, Bool[np.ndarray, " samples"]] | None = None,
+        weights: Float[np.ndarray, " samples"] | None = None,
     ) -> ScoreMatrix:
         """A matrix from one row per model; rows without a mask are fully measured."""
         masks = measured or {}
@@ -70,6 +77,7 @@ class ScoreMatrix:
             samples,
             scores.reshape(-1, len(samples)) if rows else np.zeros(empty),
             mask.reshape(-1, len(samples)) if rows else np.zeros(empty, dtype=bool),
+            weights,
         )
 
     def row(self, model: str) -> Float[np.ndarray, " samples"]:
@@ -83,23 +91,27 @@ class ScoreMatrix:
     def mean(self, model: str) -> float:
         """Mean over what was measured of one model."""
         i = self._at(model)
-        return float(self.scores[i][self.measured[i]].mean())
+        known = self.measured[i]
+        return float(np.average(self.scores[i][known], weights=self._weights_of(known)))
 
     def interval(self, model: str) -> Interval:
         """Mean of one model with its 95 % interval."""
         i = self._at(model)
-        return mean_interval(self.scores[i][self.measured[i]])
+        return mean_interval(self.scores[i][self.measured[i]], self._weights_of(self.measured[i]))
 
     def difference(self, model: str, other: str) -> Interval:
         """How much better one model is than another on the samples that both were measured on."""
         i, j = self._at(model), self._at(other)
         both = self.measured[i] & self.measured[j]
-        return difference_interval(self.scores[i][both], self.scores[j][both])
+        return difference_interval(self.scores[i][both], self.scores[j][both], self._weights_of(both))
 
     def solvers(self, sample: str) -> tuple[str, ...]:
         """The models that score above one half on a sample."""
         j = self.samples.index(sample)
         return tuple(m for i, m in enumerate(self.models) if self.measured[i, j] and self.scores[i, j] > 0.5)
+
+    def _weights_of(self, chosen: Bool[np.ndarray, " samples"]) -> Float[np.ndarray, " chosen"] | None:
+        return None if self.weights is None else self.weights[chosen]
 
     def _at(self, model: str) -> int:
         if model not in self.models:

@@ -8,6 +8,7 @@
 | [`fronts_info`][], [`FrontsInfo`][], [`Stage`][], [`Marked`][] | what could be traded for what |
 | [`lineage_info`][], [`LineageInfo`][], [`Ancestor`][], [`Descent`][] | where the winner comes from |
 | [`share_info`][], [`ShareInfo`][], [`LayerShare`][] | how much of each seed is where in the winner |
+| [`path_info`][], [`PathInfo`][], [`path_words`][] | through whose blocks a winner that is a path goes |
 | [`explanation_chart`][], [`write_explanation`][] | what became of the task vectors in a merge |
 
 Nothing that draws is imported before a report is written.
@@ -16,6 +17,7 @@ Nothing that draws is imported before a report is written.
 from merganser.report._explanation import explanation_chart, write_explanation
 from merganser.report._fronts import FrontsInfo, Marked, Stage, fronts_info
 from merganser.report._lineage import Ancestor, Descent, LineageInfo, lineage_info
+from merganser.report._path_info import PathInfo, path_info, path_words
 from merganser.report._run_info import Failure, RunInfo, run_info
 from merganser.report._shares import LayerShare, ShareInfo, share_info
 from merganser.report._wins import WinInfo, niche_order, win_info
@@ -29,6 +31,7 @@ __all__ = [
     "LayerShare",
     "LineageInfo",
     "Marked",
+    "PathInfo",
     "RunInfo",
     "ShareInfo",
     "Stage",
@@ -37,6 +40,8 @@ __all__ = [
     "fronts_info",
     "lineage_info",
     "niche_order",
+    "path_info",
+    "path_words",
     "run_info",
     "share_info",
     "win_info",

@@ -24,10 +24,13 @@ from merganser.run import (
     Progress,
     RunDirectory,
     Savings,
+    Skill,
+    SplitWeights,
     TaskRecord,
     ToldGoal,
     Watched,
     parse_settings,
+    read_weights,
 )
 
 
@@ -57,6 +60,8 @@ class RunInfo:
         winner: What the winner scored; None while the run is not finished.
         baselines: What merges by rule scored that the winner is compared with.
         watched: Scores on the tasks that nothing was selected on.
+        skills: What became of each of several tasks on the test samples.
+        weights: What the samples of several tasks count in means over a split.
         answers: Some questions of the test, with what the parents and the winner answered.
         front: Of several objectives: the final members that no other dominates; empty while the run is not finished.
         gain: Winner minus the best parent on the test samples; None without a test or a winner.
@@ -87,6 +92,8 @@ class RunInfo:
     winner: ModelScores | None
     baselines: tuple[ModelScores, ...]
     watched: tuple[Watched, ...]
+    skills: tuple[Skill, ...]
+    weights: SplitWeights
     answers: tuple[Answered, ...]
     front: tuple[FrontMember, ...]
     gain: Interval | None
@@ -160,7 +167,8 @@ def run_info(run: str | Path) -> RunInfo:
         log = _Log.of(journal.children())
         progress = tuple(journal.progress())
         names = tuple(entry["name"] for entry in meta["parents"])
-        parents = _parents_so_far(journal, log, splits, names)
+        weights = read_weights(meta)
+        parents = _parents_so_far(journal, log, splits, names, weights)
         if outcome:
             parents = tuple(map(ModelScores.from_json, outcome["parents"]))
     winner = _winner(outcome) if outcome else None
@@ -182,6 +190,8 @@ def run_info(run: str | Path) -> RunInfo:
         winner=winner,
         baselines=tuple(map(ModelScores.from_json, outcome.get("baselines", ()))),
         watched=tuple(map(Watched.from_json, outcome.get("watched", ()))),
+        skills=tuple(map(Skill.from_json, outcome.get("skills", ()))),
+        weights=weights,
         answers=tuple(map(Answered.from_json, outcome.get("answers", ()))),
         front=tuple(map(FrontMember.from_json, outcome.get("front", ()))),
         gain=None if not outcome.get("gain") else Interval(**outcome["gain"]),
@@ -235,7 +245,11 @@ def _winner(outcome: dict[str, Any]) -> ModelScores:
 
 
 def _parents_so_far(
-    journal: Journal, log: _Log, splits: tuple[TaskRecord, ...], names: tuple[str, ...]
+    journal: Journal,
+    log: _Log,
+    splits: tuple[TaskRecord, ...],
+    names: tuple[str, ...],
+    weights: SplitWeights,
 ) -> tuple[ModelScores, ...]:
     """What is known of the parents before the end: they are the first candidates."""
     known = [(name, log.events[k]) for k, name in enumerate(names) if k in log.events]
@@ -243,7 +257,7 @@ def _parents_so_far(
     parents = []
     for name, seed in known:
         row = None if held_out is None else journal.row(seed.recipe, held_out.digest, held_out.samples)
-        validation = None if row is None else row.mean
+        validation = None if row is None else weights.mean(row, "validation")
         parents.append(ModelScores(name, seed.recipe, seed.score, validation, None, seed.failed))
     return tuple(parents)
 

@@ -244,6 +244,8 @@ def test_section(info: RunInfo) -> Section:
         f"{m.name} {percent_interval(m.test)}" for m in models
     )
     caption = "Lines: 95 % intervals, Wilson's for scores of 0 and 1, by bootstrap for others."
+    if info.weights.on("test") is not None:
+        caption += " The tasks count by their weights, whatever the number of their samples."
     spec = interval_chart(models, description=description)
     return section(
         "test", title, element("p", words), _figure("test", caption), scores, charts={"test": spec}

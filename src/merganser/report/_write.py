@@ -11,6 +11,8 @@ from merganser.report._fronts import fronts_info
 from merganser.report._headline import headline, page_title
 from merganser.report._lineage import lineage_info
 from merganser.report._page import page
+from merganser.report._path_info import path_info
+from merganser.report._path_section import path_section
 from merganser.report._run_info import run_info
 from merganser.report._sections import (
     Section,
@@ -24,6 +26,7 @@ from merganser.report._sections import (
     wins_section,
 )
 from merganser.report._shares import share_info
+from merganser.report._skills import skills_section
 from merganser.report._wins import win_info
 from merganser.run import RunDirectory
 from merganser.weights import atomic_write_text
@@ -53,6 +56,7 @@ def write_report(run: str | Path, path: str | Path | None = None) -> Path:
         'report.html'
     """
     info = run_info(run)
+    way = path_info(info)
     target = RunDirectory(Path(run)).report_path if path is None else Path(path)
     sections: list[Section] = [
         progress_section(info),
@@ -60,11 +64,16 @@ def write_report(run: str | Path, path: str | Path | None = None) -> Path:
         *(each for each in [front_section(info, fronts_info(info))] if each is not None),
         wins_section(info, win_info(info)),
         lineage_section(info, lineage_info(info)),
-        share_section(info, share_info(info)),
+        share_section(info, share_info(info)) if way is None else path_section(way),
         test_section(info),
         *(
             each
-            for each in (answers_section(info), episodes_section(info), watch_section(info))
+            for each in (
+                skills_section(info),
+                answers_section(info),
+                episodes_section(info),
+                None if info.skills else watch_section(info),
+            )
             if each is not None
         ),
         facts_section(info),

@@ -4,7 +4,7 @@
 | --- | --- |
 | [`evolve`][], [`evolve_settings`][], [`resume`][] | start and go on |
 | [`Watcher`][] | is shown a run in progress, about twice a second |
-| [`Outcome`][], [`ModelScores`][], [`Watched`][], [`Answered`][], [`FrontMember`][] | what a run found |
+| [`Outcome`][], [`ModelScores`][], [`Skill`][], [`Watched`][], [`Answered`][], [`FrontMember`][] | what a run found |
 | [`ToldGoal`][], [`ToldEpisode`][] | episodes to read, of tasks of several turns |
 | [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][], [`OutputSettings`][] | what it is asked to do |
@@ -17,6 +17,7 @@
 | [`Evolution`][], [`Plan`][], [`Subsets`][], [`Parent`][], [`make_plan`][] | a run in progress |
 | [`Estimate`][], [`Savings`][] | what a figure rests on, what was not measured |
 | [`read_objectives`][] | which sample belongs to which objective, from there |
+| [`read_weights`][], [`SplitWeights`][] | what samples of several tasks count, from there |
 """
 
 from merganser.run._answers import Answered
@@ -46,8 +47,10 @@ from merganser.run._settings import (
     read_settings,
     settings_schema,
 )
+from merganser.run._skills import Skill
 from merganser.run._subsets import Estimate, Subsets
 from merganser.run._tune import Tuned, tune
+from merganser.run._weights import SplitWeights, read_weights
 
 __all__ = [
     "METHODS",
@@ -71,7 +74,9 @@ __all__ = [
     "RunSummary",
     "Savings",
     "SearchSettings",
+    "Skill",
     "SplitSettings",
+    "SplitWeights",
     "SubsetSettings",
     "Subsets",
     "TaskRecord",
@@ -90,6 +95,7 @@ __all__ = [
     "parse_settings",
     "read_objectives",
     "read_settings",
+    "read_weights",
     "resume",
     "settings_schema",
     "sources_of_run",

@@ -110,6 +110,7 @@ class RunDirectory:
                 "size": plan.size,
                 "layers": _layer_starts(plan),
                 "objectives": _noted_objectives(plan),
+                "weights": plan.split_weights.to_json(),
             }
             Journal.create(folder / "run.db", meta, plan.tasks)
 

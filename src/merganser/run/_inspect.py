@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
 
 from merganser._errors import MerganserError, RunError
 from merganser.evaluation import Interval, difference_interval
 from merganser.merging import MergeRecipe, materialise, read_recipe
 from merganser.run._directory import RunDirectory
 from merganser.run._front import FrontMember
+from merganser.run._outcome import Watched
 from merganser.run._savings import NOTHING_SAVED, Savings
+from merganser.run._skills import Skill
 from merganser.run._subsets import Estimate
+from merganser.run._weights import read_weights
 from merganser.weights import Checkpoint, open_checkpoint, save
 
 
@@ -36,6 +42,7 @@ class RunSummary:
         coverage: Share of search samples that some member solves.
         hypervolume: Of several objectives: the share of their space that the members dominate.
         front: Of several objectives: the final members that no other dominates.
+        skills: What became of each of several tasks, and of those that were watched.
         seconds: Time spent.
         estimate: What the best search score rests on, of a run that scores children on subsets and is unfinished.
         measured: Sample evaluations made.
@@ -57,6 +64,7 @@ class RunSummary:
     coverage: float | None = None
     hypervolume: float | None = None
     front: tuple[FrontMember, ...] = ()
+    skills: tuple[Skill, ...] = ()
     seconds: float = 0.0
     estimate: Estimate | None = None
     measured: int = 0
@@ -67,7 +75,11 @@ class RunSummary:
         """Plain form."""
         tuples = {"test": self.test, "estimate": self.estimate}
         plain = {key: value and value._asdict() for key, value in tuples.items()}
-        return {**asdict(self), **plain, "front": [member.to_json() for member in self.front]}
+        lists = {
+            "front": [member.to_json() for member in self.front],
+            "skills": [skill.to_json() for skill in self.skills],
+        }
+        return {**asdict(self), **plain, **lists}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,7 @@ class Comparison:
         run: The run.
         other: What it is compared with.
         difference: Mean test score of the run's winner minus that of the other's, paired by sample; None if
-            they were tested on other samples or are not finished.
+            they were tested on other samples, weigh tasks otherwise, or are not finished.
     """
 
     run: str
@@ -126,7 +138,14 @@ def summarise(run: str | Path) -> RunSummary:
         return RunSummary(state="unfinished", estimate=rests, **summary)
     test = outcome["test"] and Interval(**outcome["test"])
     front = tuple(map(FrontMember.from_json, outcome.get("front", ())))
-    found = {"best": outcome["search"], "validation": outcome["validation"], "front": front}
+    skills = tuple(map(Skill.from_json, outcome.get("skills", ())))
+    watched = (Watched.from_json(each).skill for each in outcome.get("watched", ()))
+    found = {
+        "best": outcome["search"],
+        "validation": outcome["validation"],
+        "front": front,
+        "skills": (*skills, *watched),
+    }
     return RunSummary(state="finished", test=test, **{**summary, **found})
 
 
@@ -152,8 +171,9 @@ def compare_runs(runs: Sequence[str | Path]) -> tuple[list[RunSummary], list[Com
     comparisons = []
     for run, row in zip(runs[1:], rows[1:], strict=True):
         first = rows[0]
-        same = row is not None and first is not None and row[0] == first[0]
-        difference = difference_interval(row[1], first[1]) if same and row and first else None
+        difference = None
+        if row is not None and first is not None and row.is_like(first):
+            difference = difference_interval(row.scores, first.scores, row.weights)
         comparisons.append(Comparison(str(run), str(runs[0]), difference))
     return summaries, comparisons
 
@@ -199,11 +219,25 @@ def _member(directory: RunDirectory, beginning: str) -> str:
     return matches[0]
 
 
-def _test_row(directory: RunDirectory) -> tuple[str, Any] | None:
+class _TestRow(NamedTuple):
+    """A winner's scores on the test samples."""
+
+    task: str
+    scores: Float[np.ndarray, " samples"]
+    weights: Float[np.ndarray, " samples"] | None
+
+    def is_like(self, other: _TestRow) -> bool:
+        """Whether the other's scores are of the same samples, and count the same."""
+        if self.task != other.task or (self.weights is None) != (other.weights is None):
+            return False
+        return self.weights is None or bool((self.weights == other.weights).all())
+
+
+def _test_row(directory: RunDirectory) -> _TestRow | None:
     with directory.journal() as journal:
-        outcome = journal.outcome()
+        outcome, weights = journal.outcome(), read_weights(journal.meta()).on("test")
         test = next((t for t in journal.tasks() if t.split == "test"), None)
         if outcome is None or test is None:
             return None
         row = journal.row(outcome["winner"], test.digest, test.samples)
-    return None if row is None else (test.digest, row.scores)
+    return None if row is None else _TestRow(test.digest, row.scores, weights)

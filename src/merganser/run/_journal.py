@@ -179,12 +179,15 @@ class Journal:
         if self._lock is not None:
             self._lock.close()
 
-    def add_child(self, proposal: Proposal, row: Row, *, accepted: bool, measured: int, clock: float) -> None:
+    def add_child(
+        self, proposal: Proposal, row: Row, *, score: float, accepted: bool, measured: int, clock: float
+    ) -> None:
         """Note a scored candidate; its scores are noted by `add_scores`.
 
         Args:
             proposal: The candidate.
             row: What the search was told of it.
+            score: Mean of the row, as tasks are weighted.
             accepted: Whether it became a member.
             measured: On how many samples it was scored now.
             clock: Seconds since the run began.
@@ -201,7 +204,7 @@ class Journal:
                 None if cross is None else cross.split,
                 int(accepted),
                 measured,
-                row.mean,
+                score,
                 row.failed,
                 clock,
             )

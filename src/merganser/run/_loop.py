@@ -136,7 +136,8 @@ class Evolution:
         row = self._on_turn(found)
         told = self.search.tell([proposal], [row])
         accepted = told.members is not self.search.members
-        self.journal.add_child(proposal, row, accepted=accepted, measured=measured, clock=self.seconds)
+        score, clock = self.plan.split_weights.mean(row, "search", self._ids), self.seconds
+        self.journal.add_child(proposal, row, score=score, accepted=accepted, measured=measured, clock=clock)
         if found.failed is not None and self.plan.subsets is not None:
             found = failed_on(self._ids, len(self._all), child.known)
         self.journal.add_scores(bytes.fromhex(proposal.digest), self.task, found)
@@ -208,9 +209,15 @@ class Evolution:
         return hypervolume(objectives.points(scores))
 
     def validation_score(self, genome: Genome) -> float | None:
-        """Mean score on the validation split; None where there is none or the model fails."""
-        task = self.plan.splits.validation
-        return None if task is None else self._mean_on(task, genome)
+        """Mean score on the validation split, as tasks are weighted; None where there is none or the model fails."""
+        task, digest = self.plan.splits.validation, genome.digest
+        if task is None:
+            return None
+        if digest not in self._validated:
+            row = self.row_on(task, genome)
+            mean = None if row.failed else self.plan.split_weights.mean(row, "validation")
+            self._validated = {digest: mean}
+        return self._validated[digest]
 
     def row_on(self, task: Task, genome: Genome) -> Row:
         """Scores on all samples of any task, from the journal if they are known."""
@@ -231,13 +238,6 @@ class Evolution:
         known = self.journal.row(genome.digest, self.task.digest, len(self._all))
         nothing = Row(np.zeros(len(self._all)), np.zeros(len(self._all), bool))
         return nothing if known is None else known
-
-    def _mean_on(self, task: Task, genome: Genome) -> float | None:
-        digest = genome.digest
-        if digest not in self._validated:
-            row = self.row_on(task, genome)
-            self._validated = {digest: None if row.failed else row.mean}
-        return self._validated[digest]
 
     def _full_row(self, task: Task, genome: Genome) -> Row:
         number = next(i for i, mine in enumerate(self.plan.tasks) if mine.digest == task.digest)

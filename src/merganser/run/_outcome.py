@@ -26,6 +26,7 @@ from merganser.run._episodes import told_goals
 from merganser.run._front import FrontMember, front_members
 from merganser.run._loop import Evolution, MemberScores
 from merganser.run._savings import NOTHING_SAVED, Savings
+from merganser.run._skills import Skill, skills_of
 from merganser.run._subsets import Estimate
 from merganser.weights import Checkpoint, fingerprint, save
 
@@ -37,7 +38,7 @@ class ModelScores:
     Attributes:
         name: What people call it.
         digest: Of its recipe.
-        search: Mean score on the search samples.
+        search: Mean score on the search samples; of several tasks, here and below, as they are weighted.
         validation: Mean score on the validation samples; None without such a split.
         test: Mean score on the test samples with its interval; None without such a split.
         failed: Why it could not be scored.
@@ -84,6 +85,12 @@ class Watched:
     parents: dict[str, Interval]
     change: Interval
 
+    @property
+    def skill(self) -> Skill:
+        """The same beside the tasks of the test."""
+        best = max(self.parents, key=lambda name: self.parents[name].value)
+        return Skill(self.task, self.winner, self.parents, {}, best, self.change, watched=True)
+
     def to_json(self) -> dict[str, Any]:
         """Plain form."""
         parents = {name: interval._asdict() for name, interval in self.parents.items()}
@@ -113,6 +120,7 @@ class Outcome:
         untuned: Of merges by rule: the scores of the merge with the method's defaults; else None.
         baselines: Scores of merges by rule that the settings ask for, with their defaults.
         watched: Scores on the tasks that are watched.
+        skills: Of several tasks: what became of each of them on the test samples.
         savings: The sample evaluations saved, by cause.
         estimate: On how few search samples search scores and coverage may rest, while a run that scores children on
             subsets is unfinished; else None: they are known in full.
@@ -153,6 +161,7 @@ class Outcome:
     answers: tuple[Answered, ...] = ()
     front: tuple[FrontMember, ...] = ()
     path: LayerPath | None = None
+    skills: tuple[Skill, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One flat object: the winner's figures at the top, the parents' beside them."""
@@ -169,6 +178,7 @@ class Outcome:
             "untuned": None if self.untuned is None else self.untuned.to_json(),
             "baselines": [b.to_json() for b in self.baselines],
             "watched": [w.to_json() for w in self.watched],
+            "skills": [s.to_json() for s in self.skills],
             "answers": [a.to_json() for a in self.answers],
             "front": [m.to_json() for m in self.front],
             "path": None if self.path is None else self.path.to_json(),
@@ -253,7 +263,7 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
     plan, members = evolution.plan, evolution.search.members
     nothing = MemberScores(np.zeros((1, len(evolution.task.samples))), None)
     scores, measured = evolution.member_scores() if members else nothing
-    matrix: dict[str, np.ndarray] = {}
+    matrix, merges = dict[str, np.ndarray](), dict[str, np.ndarray]()
     parents = tuple(
         _scores_of(evolution, parent.name, genome, matrix, tested=winner is not None)
         for parent, genome in zip(plan.parents, plan.space.seeds, strict=False)
@@ -264,6 +274,7 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         untuned = _scores_of(evolution, "untuned", plain, matrix, tested=winner is not None)
     won = None if winner is None else _scores_of(evolution, "winner", winner.genome, matrix, tested=True)
     baselines = () if winner is None else plan.baselines
+    scored = tuple(_scores_of(evolution, *named, merges, tested=True) for named in baselines)
     return Outcome(
         run=directory.path,
         finished=winner is not None,
@@ -282,11 +293,12 @@ def _outcome(evolution: Evolution, directory: RunDirectory, winner: Member | Non
         seconds=evolution.seconds,
         checkpoint=None if winner is None or plan.is_spoken else plan.checkpoint(winner.genome),
         warnings=_warnings(evolution),
-        baselines=tuple(_scores_of(evolution, *named, matrix, tested=True) for named in baselines),
+        baselines=scored,
         watched=() if winner is None else tuple(_watched(evolution, task, winner) for task in plan.watched),
         answers=() if winner is None else _answers(evolution, winner, matrix),
         front=() if winner is None else front_members(evolution),
         path=winner.genome if winner is not None and isinstance(winner.genome, LayerPath) else None,
+        skills=() if winner is None else _skills(evolution, matrix, merges),
     )
 
 
@@ -299,6 +311,16 @@ def _watched(evolution: Evolution, task: Task, winner: Member) -> Watched:
     matrix = ScoreMatrix.of(rows, task.samples.hashes)
     parents = {parent.name: matrix.interval(parent.name) for parent in plan.parents}
     return Watched(task.name, matrix.interval("winner"), parents, matrix.difference("winner", best))
+
+
+def _skills(
+    evolution: Evolution, rows: dict[str, np.ndarray], merges: dict[str, np.ndarray]
+) -> tuple[Skill, ...]:
+    test = evolution.plan.splits.test
+    if test is None:
+        return ()
+    parents = {parent.name: rows[parent.name] for parent in evolution.plan.parents}
+    return skills_of(test, rows["winner"], parents, merges)
 
 
 def _answers(evolution: Evolution, winner: Member, matrix: dict[str, np.ndarray]) -> tuple[Answered, ...]:
@@ -331,7 +353,7 @@ def _scores_of(
     if tested and splits.test is not None:
         row = evolution.row_on(splits.test, genome)
         matrix[name] = row.scores
-        test = ScoreMatrix.of({name: row.scores}, splits.test.samples.hashes).interval(name)
+        test = _test_matrix(evolution, splits.test, {name: row.scores}).interval(name)
     return ModelScores(name, genome.digest, mean, evolution.validation_score(genome), test, search.failed)
 
 
@@ -345,4 +367,8 @@ def _gain(
     if winner is None or test is None:
         return None
     best = max(parents, key=lambda p: (p.validation or 0.0, p.search))
-    return ScoreMatrix.of(matrix, test.samples.hashes).difference(winner.name, best.name)
+    return _test_matrix(evolution, test, matrix).difference(winner.name, best.name)
+
+
+def _test_matrix(evolution: Evolution, test: Task, rows: dict[str, np.ndarray]) -> ScoreMatrix:
+    return ScoreMatrix.of(rows, test.samples.hashes, weights=evolution.plan.split_weights.on("test"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -59,6 +59,7 @@ from merganser.run._settings import EvolveSettings, TaskSettings
 from merganser.run._spaces import make_search, make_space
 from merganser.run._subsets import Subsets, make_subsets
 from merganser.run._watched import WatchedTask
+from merganser.run._weights import SplitWeights
 from merganser.weights import Checkpoint, Execution, check_aligned, flat_read
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Plan:
         baselines: Merges by rule to compare with, by name.
         subsets: The search samples that children are scored on, where these are a few at a time.
         is_spoken: Whether the models are language models, which stay on disk and in one resident module.
+        split_weights: What samples count in means over a split.
     """
 
     settings: EvolveSettings
@@ -102,6 +104,7 @@ class Plan:
     baselines: tuple[tuple[str, RecipeGenome], ...] = ()
     subsets: Subsets | None = None
     is_spoken: bool = False
+    split_weights: SplitWeights = field(default_factory=SplitWeights)
 
     @cached_property
     def model(self) -> Living:
@@ -250,9 +253,11 @@ def make_plan(
         splits = join_splits(opened)
         shares = [t.weight * each.weight for t, each in zip(weighted, opened, strict=True)]
         weights = sample_weights([len(each.search.samples) for each in opened], shares)
+        split_weights = SplitWeights.of(splits, shares)
     else:
         check_disjoint(splits)
         weights = np.ones(len(splits.search.samples))
+        split_weights = SplitWeights()
     if module is None and settings.genome.network is not None:
         module = open_network(settings.genome.network)
     if parents is None:
@@ -293,7 +298,7 @@ def make_plan(
         baselines,
         subsets,
     )
-    plan = Plan(*parts, is_spoken=spoken)
+    plan = Plan(*parts, is_spoken=spoken, split_weights=split_weights)
     if not settings.uses_workers:
         _ = plan.model  # what does not fit the task is said now
     if isinstance(space, RecipeSpace):
