@@ -81,6 +81,11 @@ def test_a_candidate_that_failed_is_the_last_among_its_equals():
     assert told[1] < told[0]
 
 
+def test_a_generation_that_failed_as_a_whole_is_told_as_it_is():
+    failed = [loss_of(Row(np.zeros(SAMPLES), failed="out of memory"), WEIGHTS)] * 3
+    assert told_losses(failed, tie_breaker=True) == [1.0] * 3
+
+
 def layers(**options):
     seeds = np.random.default_rng(0).standard_normal((2, 9))
     vectors = LayerWeights(CombinationSpace("ab", seeds), (0, 4, 9))
