@@ -47,7 +47,7 @@ def test_scores_are_never_overturned_and_among_equals_the_larger_margin_is_bette
 
 @given(st.lists(st.sampled_from([0.0, 0.3, 0.1 + 0.2, 0.5, 1.0]), min_size=2, max_size=9), st.data())
 def test_margins_move_a_loss_by_less_than_half_of_the_smallest_difference(values, data):
-    margins = data.draw(st.lists(st.floats(0, 1), min_size=len(values), max_size=len(values)))
+    margins = data.draw(st.lists(st.floats(1e-6, 1), min_size=len(values), max_size=len(values)))
     told = told_losses([*map(Loss, values, margins)], tie_breaker=True)
     distinct = sorted({round(v, 9) for v in values})
     gap = min((b - a for a, b in pairwise(distinct)), default=1.0)
@@ -79,6 +79,11 @@ def test_a_candidate_that_failed_is_the_last_among_its_equals():
     ]
     told = told_losses([loss_of(row, WEIGHTS) for row in rows], tie_breaker=True)
     assert told[1] < told[0]
+
+
+def test_a_generation_that_failed_as_a_whole_is_told_as_it_is():
+    failed = [loss_of(Row(np.zeros(SAMPLES), failed="out of memory"), WEIGHTS)] * 3
+    assert told_losses(failed, tie_breaker=True) == [1.0] * 3
 
 
 def layers(**options):

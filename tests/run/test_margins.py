@@ -47,10 +47,6 @@ class Wide(Here):
     width = 2
 
 
-class Stop(Exception):
-    """The run is stopped."""
-
-
 def stopped(run, asked, at):
     """Begin a run and stop it before a child is told."""
     plan, directory = make_plan(asked), RunDirectory(run)

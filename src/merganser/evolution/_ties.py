@@ -50,11 +50,11 @@ def told_losses(losses: Sequence[Loss], *, tie_breaker: bool) -> list[float]:
 
     Args:
         losses: Its candidates, in order.
-        tie_breaker: Whether margins break ties; they do only where every candidate has one.
+        tie_breaker: Whether margins break ties; they do only where every candidate has one, and not all are 0.
     """
     values = [loss.value for loss in losses]
     margins = [loss.margin for loss in losses if loss.margin is not None]
-    if not tie_breaker or len(margins) < len(losses):
+    if not tie_breaker or len(margins) < len(losses) or not any(margins):
         return values
     distinct, places = np.unique(np.round(values, _DIGITS), return_inverse=True)
     gap = np.diff(distinct).min() if len(distinct) > 1 else 1.0

@@ -46,7 +46,7 @@ def refuse_output(settings: EvolveSettings) -> None:
         raise ConfigError(
             "`output` says how merges by rule are written, but this genome is none: its descendants have the element "
             "types, configuration and tokenizer of the first model. Name a `method` under `genome`, or leave `output` "
-            "out and merge or convert the winner afterwards: merganser merge WINNER … --dtype bfloat16."
+            "out."
         )
 
 
