@@ -191,6 +191,7 @@ def _next_settings(directory: RunDirectory, settings: EvolveSettings) -> EvolveS
         genome=then.genome,
         search=then.search,
         budget=then.budget,
+        baselines=(),  # the first run has them
         output=settings.output if then.genome.is_recipe else OutputSettings(),
         then=None,
     )

@@ -247,7 +247,8 @@ class Budget:
 class NextSettings:
     """A second search that begins with the winner of the first one: hybrid search, where it is one for paths.
 
-    Its models are the winner and then the first search's models; all that is not said here is as in the first.
+    Its models are the winner and then the first search's models; all that is not said here is as in the first, but
+    baselines are the first one's only.
 
     Attributes:
         genome: What evolves.
