@@ -2,7 +2,8 @@
 
 For each path the library builds a module of as many blocks as there are hops, without memory, and every parameter is
 then one of a parent. So masks, positions and a cache for each hop are what the library makes them for any model, a
-block on the way twice is two modules with one memory, and a path costs no copy of a weight.
+block on the way twice is two modules with one memory, and a path costs no copy of a weight. Scales act as they do in an
+export, folded into what attention and MLP add, so that what was scored is what is written.
 """
 
 from __future__ import annotations
@@ -173,22 +174,18 @@ def _share(target: nn.Module, source: nn.Module, *, but: str | None = None) -> N
 
 
 def _scale(hops: Sequence[Any], path: LayerPath) -> None:
-    """Apply a path's scales as hops hand over; where a scale is 1 nothing is there to round."""
-    for t, hop in enumerate(path.hops):
-        if hop.scale == 1.0:
-            continue
-        if path.scaling == "state" or t == 0:
-            hops[t].register_forward_pre_hook(_on_input(hop.scale))
-        else:
-            hops[t - 1].mlp.register_forward_hook(_on_output(hop.scale))
+    """Apply a path's scales where an export has them: to what attention and MLP add; nothing is there for a 1."""
+    for hop, fold in zip(hops, path.folded(), strict=True):
+        for part, factor in ((hop.self_attn, fold.attention), (hop.mlp, fold.mlp)):
+            if factor != 1.0:
+                part.register_forward_hook(_times(factor))
 
 
-def _on_input(scale: float) -> Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]:
-    return lambda _module, args: (args[0] * scale, *args[1:])
+def _times(factor: float) -> Callable[[Any, Any, Any], Any]:
+    def scaled(_module: Any, _args: Any, output: Any) -> Any:
+        return (output[0] * factor, *output[1:]) if isinstance(output, tuple) else output * factor
 
-
-def _on_output(scale: float) -> Callable[[Any, Any, Any], Any]:
-    return lambda _module, _args, output: output * scale
+    return scaled
 
 
 def _check_alike(first: nn.Module, other: nn.Module, here: str, there: str) -> None:
