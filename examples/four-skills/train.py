@@ -1,49 +1,33 @@
 """Train a small Llama and, from it, a specialist of each of four skills: what the experiment of this folder merges.
 
     python examples/four-skills/train.py --data DATA --out examples/four-skills/models
+    python examples/four-skills/train.py --data DATA --out examples/four-skills/models finetune
 
 `DATA` holds `tinyshakespeare/`, `gsm8k/train.jsonl` and `jcommonsenseqa/train-v1.3.json` as they are published; the
 shop is Merganser's own. `OUT` gets Hugging Face folders (`base`, and for each seed `plays-SEED`, `maths-SEED`,
 `japanese-SEED`, `shop-SEED`) and the held-out questions that the task files name. What is there already is not made
 again. The base reads all four skills; a specialist learns only what follows the contexts of one.
+
+`finetune` makes what a search is to be compared with, `tuned-base-SEED` and `tuned-average-SEED`: the base and the
+specialists' average, trained further on the very search samples that the evolve files give a search.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
+from finetune import finetune
 from skills import SKILLS, Pair, read_skills
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-CONTEXT = 192
-"""Tokens of a row."""
-END = "<|end|>"
-IGNORED = -100
-
-
-class Stream(NamedTuple):
-    """Texts one after the other.
-
-    Attributes:
-        tokens: Their tokens, each text with the token that begins it.
-        labels: The same; `IGNORED` where nothing is to be learnt.
-        starts: Where texts begin.
-    """
-
-    tokens: torch.Tensor
-    labels: torch.Tensor
-    starts: torch.Tensor
+from training import fresh_model, is_model, make_tokenizer, save, stream, train
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 
 def main() -> None:
     """Everything that is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="?", choices=("specialists", "finetune"), default="specialists")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--base-steps", type=int, default=1500)
@@ -55,135 +39,39 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     texts = read_skills(given.data, given.out)
     tokenizer = make_tokenizer(given.out / "tokenizer", texts)
-    base = given.out / "base"
-    if not is_model(base):
-        streams = [stream(pairs, tokenizer, whole=True) for pairs in texts.values()]
-        model = LlamaForCausalLM(config(tokenizer, seed=0))
-        train(model, streams, name="base", steps=given.base_steps, rate=3e-3, batch=8)
-        save(model, tokenizer, base)
+    if given.what == "finetune":
+        for seed in given.seeds:
+            finetune(given.out, tokenizer, seed=seed)
+        return
+    make_base(given.out / "base", texts, tokenizer, steps=given.base_steps)
     for seed in given.seeds:
         for skill in SKILLS:
-            target = given.out / f"{skill}-{seed}"
-            if not is_model(target):
-                model = LlamaForCausalLM.from_pretrained(base)
-                learnt = [stream(texts[skill], tokenizer, whole=False)]
-                train(model, learnt, name=target.name, steps=given.steps, rate=1.5e-3, seed=seed)
-                save(model, tokenizer, target)
+            make_specialist(given.out, skill, texts[skill], tokenizer, steps=given.steps, seed=seed)
 
 
-def make_tokenizer(folder: Path, texts: dict[str, list[Pair]]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE of 3,072 tokens, trained on the texts of all skills."""
-    if not (folder / "tokenizer.json").exists():
-        bpe = Tokenizer(models.BPE())
-        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        bpe.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=3072, special_tokens=[END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-        )
-        bpe.train_from_iterator((a + b for pairs in texts.values() for a, b in pairs[:2500]), trainer)
-        made = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=END, eos_token=END, pad_token=END)
-        made.save_pretrained(folder)
-    return PreTrainedTokenizerFast.from_pretrained(folder)
-
-
-def config(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> LlamaConfig:
-    """Six layers, 2.4 million parameters; also the seed of their beginnings."""
-    torch.manual_seed(seed)
-    return LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=160,
-        intermediate_size=432,
-        num_hidden_layers=6,
-        num_attention_heads=5,
-        num_key_value_heads=5,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-
-
-def stream(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast, *, whole: bool) -> Stream:
-    """Texts in a row.
-
-    Args:
-        pairs: Contexts and what follows.
-        tokenizer: Of the model.
-        whole: Learn the contexts too.
-    """
-    begin = [tokenizer.bos_token_id]
-    contexts = tokenizer([pair.context for pair in pairs])["input_ids"]
-    follow = tokenizer([pair.text for pair in pairs])["input_ids"]
-    rows = [begin + a + b for a, b in zip(contexts, follow, strict=True)]
-    labels = [
-        row if whole else [IGNORED] * (len(row) - len(b)) + b for row, b in zip(rows, follow, strict=True)
-    ]
-    lengths = torch.tensor([0] + [len(row) for row in rows])
-    return Stream(
-        torch.tensor([token for row in rows for token in row]),
-        torch.tensor([token for row in labels for token in row]),
-        lengths.cumsum(0)[:-1],
-    )
-
-
-def draw(streams: Sequence[Stream], count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of tokens and labels, each from the beginning of some text on; all streams equally often."""
-    tokens, labels = [], []
-    for which in torch.randint(len(streams), (count,)).tolist():
-        given = streams[which]
-        starts = given.starts[given.starts <= len(given.tokens) - CONTEXT]
-        begin = int(starts[torch.randint(len(starts), (1,))])
-        tokens.append(given.tokens[begin : begin + CONTEXT])
-        labels.append(given.labels[begin : begin + CONTEXT])
-    return torch.stack(tokens), torch.stack(labels)
-
-
-def train(
-    model: LlamaForCausalLM,
-    streams: Sequence[Stream],
-    *,
-    name: str,
-    steps: int,
-    rate: float,
-    batch: int = 6,
-    seed: int = 0,
+def make_base(
+    folder: Path, texts: dict[str, list[Pair]], tokenizer: PreTrainedTokenizerFast, *, steps: int
 ) -> None:
-    """Next-token training with AdamW, warm-up and cosine, in place."""
-    torch.manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.05)
-    warm = torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=max(steps // 20, 1))
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, rate / 20)
-    schedule = torch.optim.lr_scheduler.ChainedScheduler([warm, cosine])
-    began, spent, losses = time.monotonic(), time.process_time(), []
-    for step in range(steps):
-        tokens, labels = draw(streams, batch)
-        loss = model(tokens, labels=labels).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
-        losses.append(loss.item())
-        if (step + 1) % 50 == 0 or step == steps - 1:
-            seconds = (
-                f"{time.monotonic() - began:.0f} s, {time.process_time() - spent:.0f} s of the processor"
-            )
-            print(
-                f"{name} {step + 1}/{steps} loss {sum(losses) / len(losses):.3f} after {seconds}", flush=True
-            )
-            losses.clear()
+    """A model that has read a little of everything."""
+    if is_model(folder):
+        return
+    model = fresh_model(tokenizer, seed=0)
+    streams = [stream(pairs, tokenizer, whole=True) for pairs in texts.values()]
+    train(model, streams, name=folder.name, steps=steps, rate=3e-3, batch=8, seed=0)
+    save(model, tokenizer, folder)
 
 
-def is_model(folder: Path) -> bool:
-    """Whether a model is there, whole."""
-    return (folder / "config.json").exists()
-
-
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write a model; its configuration comes last and says that it is whole."""
-    tokenizer.save_pretrained(folder)
-    model.save_pretrained(folder)
+def make_specialist(
+    out: Path, skill: str, pairs: list[Pair], tokenizer: PreTrainedTokenizerFast, *, steps: int, seed: int
+) -> None:
+    """The base, trained further on one skill."""
+    folder = out / f"{skill}-{seed}"
+    if is_model(folder):
+        return
+    model = LlamaForCausalLM.from_pretrained(out / "base")
+    learnt = [stream(pairs, tokenizer, whole=False)]
+    train(model, learnt, name=folder.name, steps=steps, rate=1.5e-3, batch=6, seed=seed)
+    save(model, tokenizer, folder)
 
 
 if __name__ == "__main__":
