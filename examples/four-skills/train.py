@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--base-steps", type=int, default=1500)
-    parser.add_argument("--steps", type=int, default=350, help="of each specialist")
+    parser.add_argument(
+        "--steps", type=int, default=300, help="of each specialist; of the shop's three times as many"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
@@ -46,7 +48,8 @@ def main() -> None:
     make_base(given.out / "base", texts, tokenizer, steps=given.base_steps)
     for seed in given.seeds:
         for skill in SKILLS:
-            make_specialist(given.out, skill, texts[skill], tokenizer, steps=given.steps, seed=seed)
+            steps = given.steps * (3 if skill == "shop" else 1)
+            make_specialist(given.out, skill, texts[skill], tokenizer, steps=steps, seed=seed)
 
 
 def make_base(
