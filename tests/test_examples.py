@@ -86,7 +86,7 @@ def test_held_out_questions_are_not_trained_on(scripts, tmp_path):
         for n in range(300)
     ]
     asked = [
-        {"question": f"{n}?", **{f"choice{k}": f"{n}{k}" for k in range(5)}, "label": n % 5}
+        {"question": f"{n:03}?", **{f"choice{k}": f"{n}{k}" for k in range(5)}, "label": n % 5}
         for n in range(300)
     ]
     for name, rows in (("gsm8k/train.jsonl", problems), ("jcommonsenseqa/train-v1.3.json", asked)):
@@ -97,8 +97,5 @@ def test_held_out_questions_are_not_trained_on(scripts, tmp_path):
         lines = [*(tmp_path / f"{skill}.jsonl").open(), *(tmp_path / f"{skill}-test.jsonl").open()]
         held_out = {json.loads(line)["question"] for line in lines}
         assert len(held_out) == 200
-        assert len(texts[skill]) == 100
-        assert not any(
-            question in pair.context.splitlines() for pair in texts[skill] for question in held_out
-        )
-        assert not any(f"問：{question}\n" in pair.context for pair in texts[skill] for question in held_out)
+        assert len(texts[skill]) >= 100
+        assert not any(question in pair.context for pair in texts[skill] for question in held_out)

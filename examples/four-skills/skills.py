@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -29,7 +30,7 @@ SEARCHED, TESTED = 40, 160
 LONGEST = 200
 """Characters of what follows that are asked for."""
 SHOPS, EPISODES = 60, 25
-"""Shops to learn in, none of them the task's, and episodes in each. In few shops models learn their products by heart."""
+"""Shops to learn in, none of them the task's, and episodes in each; of few shops models learn products by heart."""
 
 
 class Pair(NamedTuple):
@@ -63,10 +64,14 @@ def read_skills(data: Path, out: Path) -> dict[str, list[Pair]]:
 
 
 def _plays(data: Path) -> list[Pair]:
-    """Speeches, each with the one that follows it; no speech is in two pairs."""
+    """Speeches, each with the one that follows it: first those that are held out, then all without their speeches."""
     text = next((data / "tinyshakespeare").glob("*.txt")).read_text()
-    speeches = [each.strip() for each in text.split("\n\n") if 60 < len(each) < 400]
-    return _shuffled([Pair(a, "\n\n" + b) for a, b in zip(speeches[::2], speeches[1::2], strict=False)])
+    speeches = [each.strip() for each in text.split("\n\n")]
+    fitting = [each for each in speeches if 60 < len(each) < 400]
+    asked = _shuffled(list(zip(fitting[::2], fitting[1::2], strict=False)))[: SEARCHED + TESTED]
+    held_out = {speech for pair in asked for speech in pair}
+    learnt = [pair for pair in itertools.pairwise(speeches) if not held_out & set(pair)]
+    return [Pair(a, "\n\n" + b) for a, b in (*asked, *_shuffled(learnt))]
 
 
 def _maths(data: Path) -> list[Pair]:
