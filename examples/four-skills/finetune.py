@@ -23,7 +23,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from merganser.evaluation import EnvironmentTask, Task, TextTask
 from merganser.evaluation.environments.shop import Goal, catalogue, oracle, visit
 
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (3e-5, 1e-4, 3e-4)
 STEPS, EVERY, PATIENCE = 120, 5, 4
 """Most steps, steps between two looks at the validation samples, and looks without a gain before it stops."""
 ROWS = 2
