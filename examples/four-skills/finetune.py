@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import torch
 import yaml
-from skills import HERE, Pair
+from skills import HERE, Pair, oracle_pairs
 from tasks import merged, split_tasks
 from training import IGNORED, is_model, rows_of, save
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from merganser.evaluation import EnvironmentTask, Task, TextTask
-from merganser.evaluation.environments.shop import Goal, catalogue, oracle, visit
+from merganser.evaluation.environments.shop import Goal, catalogue
 
 RATES = (3e-5, 1e-4, 3e-4)
 STEPS, EVERY, PATIENCE = 120, 5, 4
@@ -61,12 +61,7 @@ def pairs_of(task: Task | None) -> list[Pair]:
     if isinstance(task, EnvironmentTask):
         file = yaml.safe_load((HERE / f"{task.name}.yaml").read_text())
         wanted = [Goal.of(question.facts()) for question in task.questions]
-        played = visit(catalogue(0, file["products"]), wanted, oracle, steps=task.steps)
-        return [
-            Pair(task.prompt.text([], turn.observation), task.prompt.acted(turn.action) + "\n")
-            for episode in played
-            for turn in episode.turns
-        ]
+        return oracle_pairs(catalogue(0, file["products"]), wanted, task.prompt)
     if not isinstance(task, TextTask):
         raise TypeError(f"Expected a task that asks texts, but found {type(task).__name__}.")
     end = "" if task.questions[0].right is None else "\n"

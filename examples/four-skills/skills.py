@@ -21,7 +21,15 @@ from typing import Any, NamedTuple
 import yaml
 
 from merganser.evaluation.environments import EpisodePrompt
-from merganser.evaluation.environments.shop import catalogue, demonstrations
+from merganser.evaluation.environments.shop import (
+    Catalogue,
+    Goal,
+    catalogue,
+    goals,
+    oracle,
+    practice_goals,
+    visit,
+)
 
 HERE = Path(__file__).parent
 SKILLS = ("plays", "maths", "japanese", "shop")
@@ -29,8 +37,9 @@ SEARCHED, TESTED = 40, 160
 """Held-out questions of each skill: for search and validation, and for test. The shop makes its own."""
 LONGEST = 200
 """Characters of what follows that are asked for."""
-SHOPS, EPISODES = 60, 25
-"""Shops to learn in, none of them the task's, and episodes in each; of few shops models learn products by heart."""
+SHOPS, EPISODES, LARGER = 30, 50, 4
+"""Shops to learn in, none of them the task's; episodes in each; how many times as many products they have as it has.
+Of few products models learn the numbers by heart, and do not read the page."""
 
 
 class Pair(NamedTuple):
@@ -81,13 +90,28 @@ def _maths(data: Path) -> list[Pair]:
     return _shuffled([Pair(p["question"], " " + s) for p, s in zip(problems, solutions, strict=True)])
 
 
+def oracle_pairs(found: Catalogue, wanted: Sequence[Goal], prompt: EpisodePrompt) -> list[Pair]:
+    """Pages of a shop, and what the oracle does there.
+
+    Args:
+        found: What the shop sells.
+        wanted: The goals, an episode each.
+        prompt: How a page is put.
+    """
+    turns = [turn for episode in visit(found, wanted, oracle) for turn in episode.turns]
+    return [Pair(prompt.text([], turn.observation), prompt.acted(turn.action) + "\n") for turn in turns]
+
+
 def _shop() -> list[Pair]:
     """What the shop's oracle does in shops of other seeds than the task's, put as the task file says."""
     file = yaml.safe_load((HERE / "shop.yaml").read_text())
     prompt = EpisodePrompt(system=file["system"], window=file["window"])
-    shops = (catalogue(seed, file["products"]) for seed in range(1, SHOPS + 1))
-    shown = [each for found in shops for each in demonstrations(0, EPISODES, found=found, prompt=prompt)]
-    return _shuffled([Pair(each.prompt, each.action + "\n") for each in shown])
+    pairs = []
+    for seed in range(1, SHOPS + 1):
+        found = catalogue(seed, LARGER * file["products"])
+        wanted = (*goals(found, seed, EPISODES // 2), *practice_goals(found, seed, EPISODES // 2))
+        pairs += oracle_pairs(found, wanted, prompt)
+    return _shuffled(pairs)
 
 
 def _asked(question: dict[str, Any]) -> str:
