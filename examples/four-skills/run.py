@@ -17,7 +17,7 @@ from skills import HERE
 from tasks import SEARCHES, specialists
 
 from merganser import RunError
-from merganser.run import summarise
+from merganser.run import RunDirectory, summarise
 
 RUNS = HERE / "runs"
 
@@ -55,11 +55,17 @@ def _run(search: str, seed: int) -> int:
 
 
 def is_finished(run: Path) -> bool:
-    """Whether there is a run, and it is finished."""
+    """Whether there is a run, and it and the one that follows it, if one does, are finished."""
     try:
-        return summarise(run).state == "finished"
+        return summarise(last_of(run)).state == "finished"
     except RunError:
         return False
+
+
+def last_of(run: Path) -> Path:
+    """The run that has the winner: of two searches the second."""
+    then = RunDirectory(run).settings().then
+    return run if then is None else RunDirectory(run).next.path
 
 
 if __name__ == "__main__":

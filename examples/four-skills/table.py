@@ -24,7 +24,7 @@ from merganser.evaluation import SplitName, Splits, Task, choose, evaluate
 from merganser.models import LanguageModel, load
 from merganser.run import export
 from merganser.weights import atomic_write_text
-from run import RUNS, is_finished
+from run import RUNS, is_finished, last_of
 
 MODELS = HERE / "models"
 ACCURACY = "japanese-accuracy"
@@ -58,7 +58,7 @@ def models_of(seed: int) -> Iterator[tuple[str, Path]]:
         if is_finished(run):
             if not winner.exists():
                 winner.parent.mkdir(exist_ok=True)
-                export(run, winner)
+                export(last_of(run), winner)
             yield search, winner
     yield from ((name, MODELS / f"{name}-{seed}") for name in TUNED if (MODELS / f"{name}-{seed}").exists())
 

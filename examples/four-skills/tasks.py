@@ -11,7 +11,7 @@ from merganser.evaluation import SplitRule, Splits, open_task
 from merganser.run import EvolveSettings, read_settings
 
 RULES = ("linear", "task_arithmetic", "ties")
-SEARCHES = ("m2n2", "parameter-space", "nsga2")
+SEARCHES = ("m2n2", "parameter-space", "nsga2", "paths", "hybrid")
 """Evolve files of this folder."""
 
 
