@@ -15,6 +15,7 @@ from merganser.evaluation import (
     SetMetric,
     SplitRule,
     check_disjoint,
+    is_task_file,
     join_splits,
     open_task,
 )
@@ -309,3 +310,14 @@ def test_texts_with_one_beginning_are_different_samples(tmp_path):
     assert len(splits.search.samples) == 20
     (tmp_path / "asked.yaml").write_text("data: goals.jsonl\nscorer: exact\n")
     assert len(open_task(tmp_path / "asked.yaml", None).search.samples) == 1
+
+
+@pytest.mark.parametrize("key", ["data: a.jsonl", "environment: shop"])
+def test_a_task_file_is_told_from_an_evolve_file(tmp_path, key):
+    (tmp_path / "task.yaml").write_text(f"{key}\n")
+    assert is_task_file(tmp_path / "task.yaml")
+    (tmp_path / "evolve.yaml").write_text("task: digits\n")
+    assert not is_task_file(tmp_path / "evolve.yaml")
+    (tmp_path / "both.yaml").write_text(f"{key}\ntask: digits\n")
+    with pytest.raises(ConfigError, match=f"has `{key.split(':')[0]}:`, as a task file has"):
+        is_task_file(tmp_path / "both.yaml")

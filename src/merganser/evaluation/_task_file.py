@@ -132,18 +132,19 @@ def read_task_file(path: Path) -> TaskFile:
 
 
 def is_task_file(path: Path | str) -> bool:
-    """Whether a YAML file is a task file: it says which `data` are asked.
+    """Whether a YAML file is a task file: it says which `data` are asked, or in which `environment` to act.
 
     Raises:
-        ConfigError: If it cannot be read, is no YAML, or has `task` or `tasks` of an evolve file beside `data`.
+        ConfigError: If it cannot be read, is no YAML, or has `task` or `tasks` of an evolve file beside these.
     """
     data = read_yaml(path)
-    if not isinstance(data, dict) or "data" not in data:
+    own = next((key for key in ("data", "environment") if isinstance(data, dict) and key in data), None)
+    if own is None:
         return False
     mixed = next((key for key in ("task", "tasks") if key in data), None)
     if mixed is not None:
         raise ConfigError(
-            f"{path} has `data:`, as a task file has, and `{mixed}:`, as an evolve file has. Keep what says how "
+            f"{path} has `{own}:`, as a task file has, and `{mixed}:`, as an evolve file has. Keep what says how "
             f"questions are asked in a task file of its own, and name that file under `{mixed}:`."
         )
     return True
