@@ -38,7 +38,7 @@ def test_searches_over_four_skills_have_the_same_data_and_budget(scripts):
     found = [tasks.settings_of(search) for search in tasks.SEARCHES]
     assert len({(s.models, s.weighted_tasks, s.splits, s.dtype) for s in found}) == 1
     parts = [[s.budget] if s.then is None else [s.budget, s.then.budget] for s in found]
-    assert {sum(part.evaluations for part in each) for each in parts} == {80}
+    assert {sum(part.evaluations for part in each) for each in parts} == {60}
 
 
 def test_oracle_episodes_to_tune_on_are_those_of_the_search_goals(scripts):
@@ -54,7 +54,7 @@ def test_demonstrations_are_of_no_goal_that_is_searched_or_tested(scripts):
     goals = {goal.text for part in (splits.search, splits.validation, splits.test) for goal in part.questions}
     shown = scripts("skills")._shop()
     assert len(shown) > 5000
-    assert not any(goal in pair.context for pair in shown[:500] for goal in goals)
+    assert not any(goal in pair.context for pair in shown for goal in goals)
 
 
 def test_table_tells_means_ranges_and_what_is_kept(scripts):

@@ -27,7 +27,6 @@ from merganser.evaluation.environments.shop import (
     catalogue,
     goals,
     oracle,
-    practice_goals,
     visit,
 )
 
@@ -37,9 +36,9 @@ SEARCHED, TESTED = 40, 160
 """Held-out questions of each skill: for search and validation, and for test. The shop makes its own."""
 LONGEST = 200
 """Characters of what follows that are asked for."""
-SHOPS, EPISODES, LARGER = 30, 50, 4
-"""Shops to learn in, none of them the task's; episodes in each; how many times as many products they have as it has.
-Of few products models learn the numbers by heart, and do not read the page."""
+CUSTOMERS = 60
+"""How often all products are wished for by others than those who are held out; models of this size learn products by
+heart, and do not read the page."""
 
 
 class Pair(NamedTuple):
@@ -103,15 +102,20 @@ def oracle_pairs(found: Catalogue, wanted: Sequence[Goal], prompt: EpisodePrompt
 
 
 def _shop() -> list[Pair]:
-    """What the shop's oracle does in shops of other seeds than the task's, put as the task file says."""
+    """What the shop's oracle does on other wishes for the same products; WebShop divides its goals so, too."""
     file = yaml.safe_load((HERE / "shop.yaml").read_text())
+    found = catalogue(0, file["products"])
+    held_out = {_wish(goal) for goal in goals(found, 0, file["goals"])}
+    half = file["products"] // 2
+    others = [goal for seed in range(1, CUSTOMERS) for goal in goals(found, seed, half)]
+    wanted = [goal for goal in others if _wish(goal) not in held_out]
     prompt = EpisodePrompt(system=file["system"], window=file["window"])
-    pairs = []
-    for seed in range(1, SHOPS + 1):
-        found = catalogue(seed, LARGER * file["products"])
-        wanted = (*goals(found, seed, EPISODES // 2), *practice_goals(found, seed, EPISODES // 2))
-        pairs += oracle_pairs(found, wanted, prompt)
-    return _shuffled(pairs)
+    return _shuffled(oracle_pairs(found, wanted, prompt))
+
+
+def _wish(goal: Goal) -> tuple[object, ...]:
+    """What somebody wants, however they say it."""
+    return goal.type, frozenset(goal.attributes), frozenset(goal.options.items())
 
 
 def _asked(question: dict[str, Any]) -> str:

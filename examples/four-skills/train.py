@@ -23,8 +23,8 @@ from skills import SKILLS, Pair, read_skills
 from training import fresh_model, is_model, make_tokenizer, save, stream, train
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-STEPS = {"plays": 450, "maths": 300, "japanese": 300, "shop": 900}
-"""Of each specialist; copying from a page takes longest to learn."""
+STEPS = {"plays": 450, "maths": 300, "japanese": 300, "shop": 700}
+"""Of each specialist; the shop takes longest to learn."""
 
 
 def main() -> None:
