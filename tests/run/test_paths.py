@@ -196,6 +196,10 @@ def fresh(folder, **changes):
         ({"genome": {"repeats": 2}, "search": {"method": "random"}}, "`genome.repeats` is for paths"),
         ({"genome": PATHS | {"method": "ties"}}, "`genome.method` is for merges by rule"),
         ({"genome": PATHS | {"chromosomes": "component"}}, "`genome.chromosomes` is for combinations"),
+        (
+            {"genome": {}, "search": {}, "then": {"genome": PATHS, "search": {"method": "ga"}}},
+            "`ga` does not search paths",
+        ),
         ({"task": "digits", "models": "scratch"}, "blocks of language models"),
     ],
 )

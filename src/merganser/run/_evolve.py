@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from merganser._errors import ConfigError, RunError, TaskError
 from merganser.evaluation import Splits, Task
+from merganser.run._chain import next_settings, written_winner
 from merganser.run._directory import RunDirectory
 from merganser.run._inspect import export
 from merganser.run._loop import Evolution
@@ -26,13 +27,12 @@ from merganser.run._runners import Here, Runner
 from merganser.run._settings import (
     Budget,
     EvolveSettings,
-    OutputSettings,
     SearchSettings,
     SubsetSettings,
     parse_settings,
 )
 from merganser.run._workers import MakePlan, Workers
-from merganser.weights import Checkpoint, open_checkpoint
+from merganser.weights import Checkpoint
 
 if TYPE_CHECKING:
     from torch import nn
@@ -167,42 +167,9 @@ def _following(
     module: nn.Module | None = None,
 ) -> Outcome:
     """The search after a finished one, from its winner; begun, or gone on with."""
-    following = _next_settings(directory, settings)
+    following = next_settings(directory, settings)
     run = directory.next.path
     return evolve_settings(following, run=run, out=out, progress=progress, splits=splits, module=module)
-
-
-def _next_settings(directory: RunDirectory, settings: EvolveSettings) -> EvolveSettings:
-    """What a second search is asked to do; the first one's winner is written for it, and comes first."""
-    then = settings.then
-    assert then is not None
-    with directory.journal() as journal:
-        meta = journal.meta()
-    winner = _written_winner(directory)
-    digest = open_checkpoint(winner).digest
-    others = [
-        str(entry["path"] or directory.tensors_path(entry["digest"]))
-        for entry in meta["parents"]
-        if entry["digest"] != digest
-    ]
-    return dataclasses.replace(
-        settings,
-        models=(str(winner.resolve()), *others),
-        genome=then.genome,
-        search=then.search,
-        budget=then.budget,
-        baselines=(),  # the first run has them
-        output=settings.output if then.genome.is_recipe else OutputSettings(),
-        then=None,
-    )
-
-
-def _written_winner(directory: RunDirectory) -> Path:
-    """A finished run's winner as a model, for the search that follows."""
-    winner = directory.path / "winner"
-    if not winner.exists():
-        export(directory.path, winner)
-    return winner
 
 
 def resume(
@@ -223,7 +190,7 @@ def resume(
     settings = directory.settings()
     if settings.then is not None and directory.is_finished:
         if directory.next.exists:
-            _written_winner(directory)
+            written_winner(directory)
             return resume(directory.next.path, budget=budget, out=out, progress=progress)
         return _following(directory, settings, out, progress)
     if budget is not None:

@@ -55,6 +55,7 @@ from merganser.run._living import is_spoken, living_model, open_network
 from merganser.run._objectives import objectives_of
 from merganser.run._output import check_same_rows, written_as
 from merganser.run._parents import Parent, make_parents, open_parents
+from merganser.run._path_genome import path_search, path_space
 from merganser.run._settings import EvolveSettings, TaskSettings
 from merganser.run._spaces import make_search, make_space
 from merganser.run._subsets import Subsets, make_subsets
@@ -280,6 +281,7 @@ def make_plan(
         form = _own_form(settings, space, models, base)
         living = partial(living_model, models[0], splits, module, merge=form, **on)
     search = make_search(settings, space, splits.search, weights, models[0])
+    _check_next(settings, models, weights)
     watched = tuple(
         WatchedTask(_held_out(_open_task(TaskSettings(reference), settings))) for reference in settings.watch
     )
@@ -306,6 +308,16 @@ def make_plan(
     for _, genome in baselines:
         plan.merge_plan(genome)
     return plan
+
+
+def _check_next(
+    settings: EvolveSettings, models: Sequence[Checkpoint], weights: Float[np.ndarray, " samples"]
+) -> None:
+    """What a second search through blocks would refuse of these models is said before the first one begins."""
+    then = settings.then
+    if then is not None and then.genome.kind == "path":
+        following = dataclasses.replace(settings, genome=then.genome, search=then.search)
+        path_search(following, path_space(following, models), weights)
 
 
 def _follower(models: Sequence[Checkpoint], space: PathSpace, *, device: str, dtype: str | None) -> PathModel:
