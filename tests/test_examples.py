@@ -38,7 +38,7 @@ def test_searches_over_four_skills_have_the_same_data_and_budget(scripts):
     found = [tasks.settings_of(search) for search in tasks.SEARCHES]
     assert len({(s.models, s.weighted_tasks, s.splits, s.dtype) for s in found}) == 1
     parts = [[s.budget] if s.then is None else [s.budget, s.then.budget] for s in found]
-    assert {sum(part.evaluations for part in each) for each in parts} == {60}
+    assert {sum(part.evaluations for part in each) for each in parts} == {40}
 
 
 def test_oracle_episodes_to_tune_on_are_those_of_the_search_goals(scripts):
