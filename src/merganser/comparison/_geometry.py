@@ -14,7 +14,7 @@ themselves, $v_i = \theta_i$. In every layer, in every component, and everywhere
 
 What is among the largest is decided once for the whole model; a layer's overlap is that of its entries among them. It
 needs a second pass, since the thresholds are read off a histogram (`_largest`). Opposite signs by weight are
-$\tfrac12 (1 - \langle v_i, v_j\rangle / \sum_x \lvert v_{i,x} v_{j,x}\rvert)$: half where two task vectors are
+$\tfrac12 (1 - \langle v_i, v_j\rangle / \sum \lvert v_i v_j\rvert)$: half where two task vectors are
 orthogonal, none where they agree everywhere.
 
 References:
@@ -62,8 +62,8 @@ class Part:
     norms: Float[np.ndarray, " models"]
     cosines: Float[np.ndarray, "models models"]
     distances: Float[np.ndarray, "models models"]
-    opposite: Float[np.ndarray, "models models"] | None
-    opposite_by_weight: Float[np.ndarray, "models models"] | None
+    opposite: Float[np.ndarray, "models models"] | None = None
+    opposite_by_weight: Float[np.ndarray, "models models"] | None = None
     overlap: Mapping[float, Float[np.ndarray, "models models"]] = field(default_factory=dict)
 
     @property
@@ -84,6 +84,7 @@ class Geometry:
         models: What the models are called, in the order of rows and columns.
         base: What the base is called; None without one.
         tensors: Sums of every tensor, in flat order; the pivot is the base, or else the first model.
+        shapes: Its shape.
         places: Layer and component of every tensor.
         largest: Per tensor and share, entries that are among the largest of both models.
         left_out: Tensors that are not in all of the models in one shape, and why.
@@ -92,6 +93,7 @@ class Geometry:
     models: tuple[str, ...]
     base: str | None
     tensors: Mapping[str, Moments]
+    shapes: Mapping[str, tuple[int, ...]]
     places: Mapping[str, tuple[str, Component]]
     largest: Mapping[str, Int[np.ndarray, "shares models models"]]
     left_out: Mapping[str, str]
@@ -140,30 +142,21 @@ class Geometry:
     def _part(self, names: Iterable[str]) -> Part:
         names = list(names)
         found = reduce(add, (self.tensors[name] for name in names))
+        deltas = found.differences[1:, 1:]
         if self.base is None:
-            gram = found.weights
-            return Part(
-                found.entries,
-                None,
-                _norms(gram),
-                cosines_of(gram),
-                found.distances,
-                opposite=None,
-                opposite_by_weight=None,
-            )
-        gram = found.products[1:, 1:]
+            gram = found.weights[1:, 1:]
+            return Part(found.entries, None, _norms(gram), cosines_of(gram), distances_of(deltas))
         counts = [self.largest[name] for name in names if name in self.largest]
+        overlap = sum(counts[1:], start=counts[0]) if counts else ()
         return Part(
             found.entries,
             float(np.sqrt(found.products[0, 0])),
-            _norms(gram),
-            cosines_of(gram),
-            distances_of(gram),
-            opposite=_ratio(found.both - found.signs, 2 * found.both),
-            opposite_by_weight=_ratio(found.magnitudes - gram, 2 * found.magnitudes),
-            overlap=dict(zip(SHARES, map(_jaccard, sum(counts[1:], start=counts[0])), strict=True))
-            if counts
-            else {},
+            _norms(deltas),
+            cosines_of(deltas),
+            distances_of(deltas),
+            _ratio(found.both - found.signs, 2 * found.both),
+            _ratio(found.magnitudes - deltas, 2 * found.magnitudes),
+            {share: _jaccard(large) for share, large in zip(SHARES, overlap, strict=False)},
         )
 
 
@@ -220,9 +213,9 @@ def geometry(
         if name in aligned
     }
     ordered = {name: tensors[name] for name in places}
-    return Geometry(
-        names_of(models), None if base is None else base.source, ordered, places, largest, left_out
-    )
+    shapes = {name: aligned[name].shape for name in places}
+    label = None if base is None else base.source
+    return Geometry(names_of(models), label, ordered, shapes, places, largest, left_out)
 
 
 def names_of(models: Sequence[Checkpoint]) -> tuple[str, ...]:

@@ -61,15 +61,27 @@ class Moments:
         )
 
     @property
-    def weights(self) -> Float[np.ndarray, "models models"]:
-        r"""Inner products of the models themselves, $\langle \theta_i, \theta_j\rangle$."""
-        cross = self.products[0, 1:]
-        return self.products[0, 0] + cross[:, None] + cross[None, :] + self.products[1:, 1:]
+    def differences(self) -> Float[np.ndarray, "rows rows"]:
+        r"""$\langle d_i, d_j\rangle$; the pivot's own difference, the first, is zero."""
+        gram = self.products.copy()
+        gram[0], gram[:, 0] = 0.0, 0.0
+        return gram
 
     @property
-    def distances(self) -> Float[np.ndarray, "models models"]:
-        r"""$\lVert\theta_i - \theta_j\rVert$."""
-        return distances_of(self.products[1:, 1:])
+    def weights(self) -> Float[np.ndarray, "rows rows"]:
+        r"""$\langle \theta_i, \theta_j\rangle$, of the pivot and the models themselves."""
+        cross = np.concatenate([[0.0], self.products[0, 1:]])
+        return self.products[0, 0] + cross[:, None] + cross[None, :] + self.differences
+
+    @property
+    def totals(self) -> Float[np.ndarray, " rows"]:
+        """Sum of the entries of the pivot and of each model."""
+        return self.sums[0] + np.concatenate([[0.0], self.sums[1:]])
+
+    @property
+    def distances(self) -> Float[np.ndarray, "rows rows"]:
+        r"""$\lVert\theta_i - \theta_j\rVert$, of the pivot and the models."""
+        return distances_of(self.differences)
 
 
 def distances_of(gram: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
