@@ -37,6 +37,9 @@ from merganser.weights import Checkpoint, check_aligned, flat_read
 POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where on the line models are scored."""
 
+_Line = Callable[[float], Any]
+"""Brings the model at a point of the line to life, in the memory of the one before."""
+
 
 @dataclass(frozen=True, eq=False)
 class Barrier:
@@ -97,15 +100,15 @@ def barrier(
         ConfigError: If a library that they need is not installed.
         ValueError: If they do not fit the task.
     """
-    lines: dict[bool, Callable[[float, Task], Any]] = {}
     scores: dict[float, list[np.ndarray]] = {t: [] for t in POINTS}
+    spoken: _Line | None = None
     for task, ids in chosen.parts:
-        is_flat = isinstance(task, Classification)
-        if is_flat not in lines:
-            make = _flat_line(first, second) if is_flat else _language_line(first, second, dtype, device)
-            lines[is_flat] = make
+        if isinstance(task, Classification):
+            line = _flat_line(first, second, task.features)
+        else:
+            line = spoken = spoken or _language_line(first, second, dtype, device)
         for t in POINTS:
-            scores[t].append(_scored(lines[is_flat](t, task), task, ids, t))
+            scores[t].append(_scored(line(t), task, ids, t))
     return Barrier({t: np.concatenate(parts) for t, parts in scores.items()})
 
 
@@ -118,26 +121,23 @@ def _scored(model: Any, task: Task, ids: np.ndarray, t: float) -> Float[np.ndarr
         ) from error
 
 
-def _flat_line(first: Checkpoint, second: Checkpoint) -> Callable[[float, Task], Any]:
+def _flat_line(first: Checkpoint, second: Checkpoint, features: int) -> _Line:
     check_aligned([first, second])
     ends = [flat_read(model) for model in (first, second)]
+    model = Perceptron.of(first, features)
 
-    def at(t: float, task: Task) -> Perceptron:
-        assert isinstance(task, Classification)
-        model = Perceptron.of(first, task.features)
+    def at(t: float) -> Perceptron:
         model.write(((1 - t) * ends[0] + t * ends[1]).astype(np.float32))
         return model
 
     return at
 
 
-def _language_line(
-    first: Checkpoint, second: Checkpoint, dtype: str | None, device: str
-) -> Callable[[float, Task], Any]:
+def _language_line(first: Checkpoint, second: Checkpoint, dtype: str | None, device: str) -> _Line:
     plans = {t: plan_merge([first, second], parameters={"weight": [1 - t, t]}) for t in POINTS if 0 < t < 1}
     alive = LanguageModel.of(first, dtype=dtype, device=device)
 
-    def at(t: float, _: Task) -> LanguageModel:
+    def at(t: float) -> LanguageModel:
         alive.become(plans.get(t, first if t == 0 else second))
         return alive
 

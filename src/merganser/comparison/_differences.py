@@ -24,6 +24,8 @@ _WHAT = {
     "num_key_value_heads": "heads of keys and values",
 }
 
+_SIZES = ("blocks", "parameters", "rows for tokens")
+
 
 class Difference(NamedTuple):
     """One thing that two models differ in.
@@ -39,7 +41,10 @@ class Difference(NamedTuple):
     second: Any
 
     def __str__(self) -> str:
-        sides = ("unsaid" if side is None else f"{side:,}" if isinstance(side, int) else f"{side}" for side in self[1:])
+        sides = (
+            "unsaid" if side is None else f"{side:,}" if isinstance(side, int) else f"{side}"
+            for side in self[1:]
+        )
         return f"{self.what}: {' against '.join(sides)}"
 
 
@@ -87,6 +92,11 @@ class Differences:
     architecture: tuple[Difference, ...]
     tokens: TokenOverlap | None
     misfit: str | None
+
+    @property
+    def settings(self) -> tuple[Difference, ...]:
+        """Those that are no matter of shapes: what weights of one mean may differ in the other."""
+        return tuple(each for each in self.architecture if each.what not in _SIZES)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -138,12 +148,14 @@ def _traits(model: Checkpoint) -> dict[str, Any]:
     architecture = Architecture.of(model)
     settings = _settings(model.config)
     named = {what: settings.pop(key, None) for key, what in _WHAT.items()}
-    sizes = {
-        "blocks": len(architecture.blocks),
-        "parameters": model.layout.size,
-        "rows for tokens": architecture.vocabulary,
+    counts = (len(architecture.blocks), model.layout.size, architecture.vocabulary)
+    sizes = dict(zip(_SIZES, counts, strict=True))
+    return {
+        "family": named.pop("family"),
+        **sizes,
+        **named,
+        **{f"`{key}`": settings[key] for key in sorted(settings)},
     }
-    return {"family": named.pop("family"), **sizes, **named, **{f"`{key}`": settings[key] for key in sorted(settings)}}
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,9 +74,14 @@ _ROWS = {
         "task vectors with a larger cosine go one way: average them",
         "a choice: half of the length is shared; fine-tunes on different tasks have less than 0.3",
     ),
+    "collisions": Threshold(
+        0.15,
+        "with more overlap of the largest 10 %, task vectors collide: elect signs, or drop entries",
+        "a choice: three times what chance gives, 0.053",
+    ),
     "conflict": Threshold(
         0.35,
-        "with less weight on opposite signs, a sum needs no election of signs",
+        "with less weight on opposite signs than this, a sum needs no election of signs",
         "a choice: orthogonal task vectors have 0.5, identical ones 0",
     ),
     "barrier": Threshold(
