@@ -11,8 +11,8 @@
 | [`open`][] | a checkpoint: named tensors, read lazily |
 | [`materialise`][] | the model that a recipe describes |
 
-Rooms: `weights`, `merging`, `models`, `evaluation`, `comparison`, `evolution`, `run`, `report`. Importing this package loads none
-of them; each is loaded when one of its names is first used.
+Rooms: `weights`, `merging`, `models`, `evaluation`, `comparison`, `evolution`, `run`, `report`. Importing this package
+loads none of them; each is loaded when one of its names is first used.
 """
 
 from __future__ import annotations

@@ -127,7 +127,9 @@ def _flat_line(first: Checkpoint, second: Checkpoint, features: int) -> _Line:
     model = Perceptron.of(first, features)
 
     def at(t: float) -> Perceptron:
-        model.write(((1 - t) * ends[0] + t * ends[1]).astype(np.float32))
+        # an end is itself: nothing of the other is in it, not even nothing times NaN
+        mean = ends[int(t)] if t in (0, 1) else (1 - t) * ends[0] + t * ends[1]
+        model.write(mean.astype(np.float32))
         return model
 
     return at

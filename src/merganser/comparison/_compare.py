@@ -173,12 +173,14 @@ def _group(models: Sequence[Checkpoint], base: Checkpoint | None, execution: Exe
 
 def _measured(known: Evidence, group: Group, i: int, j: int) -> Evidence:
     """What is known of two models, with what their group has shown."""
-    family = group.parentage
+    family, shift = group.parentage, 0 if group.geometry.base is None else 1
+    kin = family.between(i + shift, j + shift)
     if group.geometry.base is None:
-        return replace(known, kin=family.between(i, j))
+        relatives = (b for b in family.bases if b not in (i, j) and family.between(b, i).kinship == "related")
+        return replace(known, kin=kin, likely_base=next((family.models[b] for b in relatives), None))
     return replace(
         known,
-        kin=family.between(i + 1, j + 1),
+        kin=kin,
         from_base=(family.between(0, i + 1), family.between(0, j + 1)),
         task_vectors=_task_vectors(group.geometry, i, j),
     )
@@ -190,7 +192,7 @@ def _with_barrier(
     """What is known, with the barrier; or with the reason why these two have none."""
     try:
         return replace(known, barrier=barrier(first, second, chosen, dtype=dtype, device=device))
-    except CheckpointError as error:
+    except (CheckpointError, ValueError) as error:
         return replace(known, unmeasured=str(error))
 
 

@@ -61,6 +61,7 @@ class Evidence:
         kin: How their weights stand to each other; None if their blocks do not fit.
         from_base: How each stands to the base; None without one.
         task_vectors: Their differences from the base; None without one.
+        likely_base: Which other of the models looks like their base, if none was named.
         barrier: What is lost between them; None if it was not measured.
         unmeasured: Why it could not be, where it was asked for.
         cka: How alike their representations are on data, in words; None if it was not measured.
@@ -70,6 +71,7 @@ class Evidence:
     kin: Kin | None = None
     from_base: tuple[Kin, Kin] | None = None
     task_vectors: TaskVectors | None = None
+    likely_base: str | None = None
     barrier: Barrier | None = None
     unmeasured: str | None = None
     cka: str | None = None
@@ -171,8 +173,8 @@ def _family(vectors: TaskVectors) -> tuple[tuple[str, ...], str]:
     """Which methods suit two task vectors, and why."""
     cosine, opposite, overlap = vectors.cosine or 0.0, vectors.opposite or 0.0, vectors.overlap.get(0.1, 0.0)
     figures = (
-        f"Task vectors have cosine {cosine:.2f}; {opposite:.0%} of their common weight is on opposite signs; "
-        f"{overlap:.1%} of their largest tenths overlap (by chance 5.3%)"
+        f"Task vectors have cosine {round(cosine, 2) + 0.0:.2f}; {opposite:.0%} of their common weight is on opposite "
+        f"signs; {overlap:.1%} of their largest tenths overlap (by chance 5.3%)"
     )
     if cosine >= limit("agreeing"):
         return _AGREEING, f"{figures}: they go one way."
@@ -182,6 +184,8 @@ def _family(vectors: TaskVectors) -> tuple[tuple[str, ...], str]:
 
 
 def _without_base(known: Evidence) -> str:
+    if known.likely_base is not None:
+        return f"{known.likely_base} looks like their base: named with `--base`, more can be said."
     if known.from_base is None:
         return "With the model that they were tuned from (`--base`), more could be said."
     if not known.has_base:
