@@ -49,6 +49,10 @@ def test_a_base_among_the_models_is_noticed_and_a_named_one_is_measured_from(pla
     assert "length / base" in said
     assert "one and two: merge by task_arithmetic" in said
     assert "overlap 1 %" in said
+    assert "stable ranks" not in said
+    spectra = command("compare", "one", "two", "--base", "base", "--spectra", cwd=place).stdout
+    assert "stable ranks" in spectra
+    assert "model.layers.4" in spectra
 
 
 def test_the_last_line_is_json_with_every_layer_and_the_barrier(place, command):

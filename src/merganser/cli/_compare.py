@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,12 @@ def compare_models(
         str | None,
         typer.Option("--base", "-b", help="The model the others were tuned from.", show_default="unknown"),
     ] = None,
+    spectra: Annotated[
+        bool,
+        typer.Option(
+            "--spectra", help="Decompose task vectors too: ranks and shared directions, layer by layer. Slow."
+        ),
+    ] = False,
     task: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +73,7 @@ def compare_models(
     with clear_errors():
         chosen = None if task is None else choose(open_task(task), "search", limit=limit, seed=seed)
         execution = Execution(workers or default_workers(), device=device)
-        found = compare(models, base, chosen=chosen, execution=execution, dtype=dtype)
+        found = compare(models, base, with_spectra=spectra, chosen=chosen, execution=execution, dtype=dtype)
     if as_json:
         print_json(found.to_json())
         return
@@ -89,6 +96,9 @@ def _show_group(group: Group) -> None:
     if group.geometry.base is not None:
         tables.print()
         tables.print(_task_vectors(group.geometry))
+    if group.spectra:
+        tables.print()
+        tables.print(_spectra(group))
     for name, length in _lengths(group.geometry):
         if length > FAR:
             say_far(name, length)
@@ -113,6 +123,19 @@ def _task_vectors(found: Geometry) -> Table:
     for i, model in enumerate(found.models):
         cells = ("–" if part.relative is None else f"{part.relative[i]:.3g}" for part in parts)
         table.add_row(escape(_short(model)), *cells)
+    return table
+
+
+def _spectra(group: Group) -> Table:
+    """Of every layer and every two models: ranks, and what they share."""
+    figures = ("stable ranks", "cosine", "shared outputs", "shared inputs")
+    table = plain_table("layer", "pair", *figures, right=figures)
+    names = [_short(model) for model in group.geometry.models]
+    for layer, found in group.spectra_by_layer.items():
+        for i, j in combinations(range(len(names)), 2):
+            ranks = f"{found.stable_rank[i]:.3g} and {found.stable_rank[j]:.3g}"
+            shared = (f"{each[i, j]:.3f}" for each in (found.cosine, found.outputs, found.inputs))
+            table.add_row(escape(layer), escape(f"{names[i]} and {names[j]}"), ranks, *shared)
     return table
 
 

@@ -8,6 +8,7 @@
 | [`differences_between`][], [`Differences`][], [`Difference`][], [`TokenOverlap`][] | architecture and tokens |
 | [`geometry`][], [`Geometry`][], [`Part`][], [`COMPONENTS`][] | lengths, angles, signs, largest entries |
 | [`parentage`][], [`Parentage`][], [`Kin`][], [`Kinship`][] | who is related to whom; which one is the base |
+| [`spectra`][], [`Spectrum`][], [`spectra_by_layer`][], [`LayerSpectra`][] | singular values and directions |
 | [`barrier`][], [`Barrier`][] | what is lost on the line between two models |
 """
 
@@ -17,6 +18,7 @@ from merganser.comparison._components import COMPONENTS
 from merganser.comparison._differences import Difference, Differences, TokenOverlap, differences_between
 from merganser.comparison._geometry import Geometry, Part, geometry
 from merganser.comparison._parentage import Kin, Kinship, Parentage, parentage
+from merganser.comparison._spectra import LayerSpectra, Spectrum, spectra, spectra_by_layer
 from merganser.comparison._thresholds import THRESHOLDS, Threshold
 from merganser.comparison._verdict import Evidence, TaskVectors, Verdict, judge
 
@@ -32,9 +34,11 @@ __all__ = [
     "Group",
     "Kin",
     "Kinship",
+    "LayerSpectra",
     "Pair",
     "Parentage",
     "Part",
+    "Spectrum",
     "TaskVectors",
     "Threshold",
     "TokenOverlap",
@@ -45,4 +49,6 @@ __all__ = [
     "geometry",
     "judge",
     "parentage",
+    "spectra",
+    "spectra_by_layer",
 ]

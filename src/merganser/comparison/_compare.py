@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -14,6 +14,7 @@ from merganser.comparison._barrier import barrier
 from merganser.comparison._differences import differences_between
 from merganser.comparison._geometry import Geometry, geometry, names_of
 from merganser.comparison._parentage import Parentage, parentage
+from merganser.comparison._spectra import LayerSpectra, Spectrum, spectra, spectra_by_layer
 from merganser.comparison._thresholds import THRESHOLDS
 from merganser.comparison._verdict import Evidence, TaskVectors, Verdict, judge
 from merganser.evaluation import Chosen
@@ -61,10 +62,17 @@ class Group:
     Args:
         geometry: How they lie to each other.
         parentage: How they are related.
+        spectra: Singular values of their task vectors, by tensor; empty if they were not asked for.
     """
 
     geometry: Geometry
     parentage: Parentage
+    spectra: Mapping[str, Spectrum] = field(default_factory=dict)
+
+    @property
+    def spectra_by_layer(self) -> Mapping[str, LayerSpectra]:
+        """Means over the matrices of every layer."""
+        return spectra_by_layer(self.spectra, self.geometry)
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,11 @@ class Comparison:
             "pairs": [pair.to_json() for pair in self.pairs],
             "geometry": [group.geometry.to_json() for group in self.groups],
             "parentage": [group.parentage.to_json() for group in self.groups],
+            "spectra": [
+                {layer: each.to_json() for layer, each in group.spectra_by_layer.items()}
+                for group in self.groups
+                if group.spectra
+            ],
             "thresholds": {name: {**row._asdict(), "calibrated": False} for name, row in THRESHOLDS.items()},
         }
 
@@ -99,6 +112,7 @@ def compare(
     models: Sequence[Model],
     base: Model | None = None,
     *,
+    with_spectra: bool = False,
     chosen: Chosen | None = None,
     cka: Mapping[tuple[int, int], str] | None = None,
     execution: Execution | None = None,
@@ -109,13 +123,14 @@ def compare(
     Args:
         models: Two or more, each as `merge` takes it.
         base: The model they were tuned from, if it is known.
+        with_spectra: Whether to decompose task vectors too, matrix by matrix, which takes much longer.
         chosen: Samples of a task on which to measure the barrier between every two models that fit.
         cka: How alike two models' representations are on data, in words, by their places; the smaller first.
         execution: How to read and compute; by default with one worker for each processor.
         dtype: Element type to score language models in; by default theirs.
 
     Raises:
-        ValueError: If there are fewer than two models, or one of them is the base.
+        ValueError: If there are fewer than two models, one of them is the base, or spectra are asked for without one.
         CheckpointError: If a model cannot be read, or is damaged.
         ConfigError: If a library that a model needs is not installed.
 
@@ -129,12 +144,17 @@ def compare(
     opened, base_opened, _ = open_models(models, base, None)
     if len(opened) < 2:
         raise ValueError(f"Expected two or more models to compare, but found {len(opened)}.")
+    if with_spectra and base_opened is None:
+        raise ValueError("Spectra are those of task vectors: name the base that the models were tuned from.")
     names = names_of(opened)
     differences = {
         (i, j): differences_between(opened[i], opened[j]) for i, j in combinations(range(len(opened)), 2)
     }
     members = _groups(len(opened), {pair for pair, found in differences.items() if found.misfit is None})
-    groups = [_group([opened[i] for i in each], base_opened, execution) for each in members]
+    groups = [
+        _group([opened[i] for i in each], base_opened, execution, with_spectra=with_spectra)
+        for each in members
+    ]
     pairs = []
     for (i, j), found in differences.items():
         known = Evidence(found, cka=(cka or {}).get((i, j)))
@@ -161,14 +181,19 @@ def _groups(count: int, fitting: set[tuple[int, int]]) -> list[list[int]]:
     return [group for group in groups if len(group) > 1]
 
 
-def _group(models: Sequence[Checkpoint], base: Checkpoint | None, execution: Execution | None) -> Group:
+def _group(
+    models: Sequence[Checkpoint], base: Checkpoint | None, execution: Execution | None, *, with_spectra: bool
+) -> Group:
     """Measure models that fit each other, and their base if it fits too."""
     if base is not None and (why := differences_between(base, models[0]).misfit):
         raise CheckpointError(
             f"Expected a base that {models[0].source} was tuned from, but it does not fit. {why}"
         )
     found = geometry(models, base, execution=execution)
-    return Group(found, parentage(found))
+    decomposed = (
+        spectra(models, base, found, execution=execution) if base is not None and with_spectra else {}
+    )
+    return Group(found, parentage(found), decomposed)
 
 
 def _measured(known: Evidence, group: Group, i: int, j: int) -> Evidence:

@@ -73,7 +73,7 @@ class Part:
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; None where a number is undefined."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,11 +282,12 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> Float[np.ndarray, "n n"]:
     return np.where(known, np.maximum(part, 0) / np.where(known, whole, 1), np.nan)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Numbers as JSON can hold them: None where one is undefined."""
     if isinstance(value, Mapping):
-        return {f"{share:g}": _plain(each) for share, each in value.items()}
+        return {f"{share:g}": plain(each) for share, each in value.items()}
     if isinstance(value, np.ndarray):
-        return [_plain(each) for each in value.tolist()]
+        return [plain(each) for each in value.tolist()]
     if isinstance(value, list):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
