@@ -36,7 +36,7 @@ from jaxtyping import Float, Int
 
 from merganser._errors import CheckpointError
 from merganser.comparison._components import COMPONENTS, Component, component_of
-from merganser.comparison._largest import SHARES, histogram, overlaps, threshold
+from merganser.comparison._largest import SHARES, Histogram, overlaps, threshold
 from merganser.comparison._moments import Moments, cosines_of, distances_of, moments
 from merganser.merging import default_workers
 from merganser.weights import Aligned, Buffers, Checkpoint, Execution, misfit, single_threaded
@@ -169,7 +169,7 @@ def geometry(
 ) -> Geometry:
     """Measure how models lie to each other, or their task vectors if there is a base.
 
-    Memory does not grow with the models: they are read in blocks, once, and with `overlap` twice more. How they are
+    Memory does not grow with the models: they are read in blocks, once, and with `overlap` once more. How they are
     read changes no bit of the result.
 
     Args:
@@ -201,11 +201,19 @@ def geometry(
     execution = execution or Execution(default_workers())
     aligned = {name: Aligned(tuple((row, name) for row in rows)) for name in fitting}
     buffers = Buffers()
+    histogram = Histogram(len(models)) if overlap and base is not None else None
+
+    def measure(name: str) -> tuple[Moments, Histogram | None]:
+        counted = None if histogram is None else Histogram(len(models))
+        return moments(aligned[name], execution, buffers, counted and counted.add), counted
+
+    tensors: dict[str, Moments] = {}
     with single_threaded():
-        found = execution.map(lambda name: moments(aligned[name], execution, buffers), fitting)
-        tensors = {name: _finite(name, rows, each) for name, each in zip(fitting, found, strict=True)}
-        wants_largest = overlap and base is not None
-        largest = _largest(aligned, execution, buffers) if wants_largest else {}
+        for name, (sums, counted) in zip(fitting, execution.map(measure, fitting), strict=True):
+            tensors[name] = _finite(name, rows, sums)
+            if histogram is not None and counted is not None:
+                histogram.counts += counted.counts
+        largest = {} if histogram is None else _largest(histogram, aligned, execution, buffers)
     places: dict[str, tuple[str, Component]] = {
         name: (layer.name or "model", component_of(name, layer))
         for layer in rows[0].layers
@@ -242,14 +250,10 @@ def _shared_tensors(rows: Sequence[Checkpoint]) -> tuple[list[str], dict[str, st
 
 
 def _largest(
-    aligned: Mapping[str, Aligned], execution: Execution, buffers: Buffers
+    histogram: Histogram, aligned: Mapping[str, Aligned], execution: Execution, buffers: Buffers
 ) -> dict[str, Int[np.ndarray, "shares models models"]]:
     """Counts of the entries that are among the largest of both models, tensor by tensor."""
-    counted = execution.map(lambda each: histogram(each, execution, buffers), aligned.values())
-    counts = next(counted)
-    for more in counted:
-        counts += more
-    edges = np.array([[threshold(row, share) for row in counts] for share in SHARES])
+    edges = np.array([[threshold(row, share) for row in histogram.counts] for share in SHARES])
     found = execution.map(lambda each: overlaps(each, edges, execution, buffers), aligned.values())
     return dict(zip(aligned, found, strict=True))
 

@@ -30,16 +30,23 @@ _DROPPED = 14
 _BINS = 1 << (31 - _DROPPED)
 
 
-def histogram(aligned: Aligned, execution: Execution, buffers: Buffers) -> Int[np.ndarray, "models bins"]:
-    """How many entries of each model's difference from the pivot have which magnitude."""
-    import torch
+class Histogram:
+    """How many entries of each model's difference from the pivot have which magnitude.
 
-    found = np.zeros((len(aligned.sources) - 1, _BINS), np.int64)
-    for rows in differences(aligned, execution, buffers):
+    Args:
+        models: How many models there are.
+    """
+
+    def __init__(self, models: int) -> None:
+        self.counts: Int[np.ndarray, "models bins"] = np.zeros((models, _BINS), np.int64)
+
+    def add(self, rows: Float[torch.Tensor, "rows elements"]) -> None:
+        """Count a block of differences, the pivot first."""
+        import torch
+
         bins = _magnitudes(rows[1:]).view(torch.int32) >> _DROPPED
         for i, row in enumerate(bins):
-            found[i] += torch.bincount(row, minlength=_BINS).cpu().numpy()
-    return found
+            self.counts[i] += torch.bincount(row, minlength=_BINS).cpu().numpy()
 
 
 def threshold(counts: Int[np.ndarray, " bins"], share: float) -> float:

@@ -17,7 +17,7 @@ number of threads changes a bit. Sums of several tensors add up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -110,19 +110,27 @@ def cosines_of(gram: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
     return np.clip(found, -1.0, 1.0)
 
 
-def moments(aligned: Aligned, execution: Execution, buffers: Buffers) -> Moments:
+def moments(
+    aligned: Aligned,
+    execution: Execution,
+    buffers: Buffers,
+    also: Callable[[Float[torch.Tensor, "rows elements"]], None] | None = None,
+) -> Moments:
     """The sums of one tensor.
 
     Args:
         aligned: The tensor: of the pivot, then of the models.
         execution: How to walk.
         buffers: Where to.
+        also: Called with every block of differences, in the same pass.
     """
     models = len(aligned.sources) - 1
     square = (models, models)
     sums, products = np.zeros(models + 1), np.zeros((models + 1, models + 1))
     magnitudes, both, signs = np.zeros(square), np.zeros(square), np.zeros(square)
     for rows in differences(aligned, execution, buffers):
+        if also is not None:
+            also(rows)
         for run in _runs(rows):
             sums = _added(sums, run.sum(dim=2))
             products = _added(products, _gram(run))
