@@ -205,7 +205,8 @@ def geometry(
 
     def measure(name: str) -> tuple[Moments, Histogram | None]:
         counted = None if histogram is None else Histogram(len(models))
-        return moments(aligned[name], execution, buffers, counted and counted.add), counted
+        has_tasks, also = base is not None, counted and counted.add
+        return moments(aligned[name], execution, buffers, compares_signs=has_tasks, also=also), counted
 
     tensors: dict[str, Moments] = {}
     with single_threaded():

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from merganser.comparison._moments import differences
+from merganser.comparison._moments import coincidences, differences
 from merganser.weights import Aligned, Buffers, Execution
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ def overlaps(
     for rows in differences(aligned, execution, buffers):
         magnitudes = _magnitudes(rows[1:])
         for i, edge in enumerate(edges):
-            large = (magnitudes >= edge[:, None]).double()
-            found[i] += (large @ large.T).cpu().numpy().astype(np.int64)
+            found[i] += coincidences(magnitudes >= edge[:, None])
     return found
 
 

@@ -114,6 +114,8 @@ def moments(
     aligned: Aligned,
     execution: Execution,
     buffers: Buffers,
+    *,
+    compares_signs: bool = True,
     also: Callable[[Float[torch.Tensor, "rows elements"]], None] | None = None,
 ) -> Moments:
     """The sums of one tensor.
@@ -122,24 +124,39 @@ def moments(
         aligned: The tensor: of the pivot, then of the models.
         execution: How to walk.
         buffers: Where to.
+        compares_signs: Whether magnitudes and signs are summed too; without, their sums are zero.
         also: Called with every block of differences, in the same pass.
     """
     models = len(aligned.sources) - 1
     square = (models, models)
     sums, products = np.zeros(models + 1), np.zeros((models + 1, models + 1))
-    magnitudes, both, signs = np.zeros(square), np.zeros(square), np.zeros(square)
+    magnitudes, both, signs = np.zeros(square), np.zeros(square, np.int64), np.zeros(square, np.int64)
     for rows in differences(aligned, execution, buffers):
         if also is not None:
             also(rows)
+        if compares_signs:
+            marks = rows[1:].sign()
+            signs += coincidences(marks)
+            both += coincidences(marks.abs_())
         for run in _runs(rows):
             sums = _added(sums, run.sum(dim=2))
             products = _added(products, _gram(run))
-            delta = run[:, 1:]
-            magnitudes = _added(magnitudes, _gram(delta.abs()))
-            signs = _added(signs, _gram(delta.sign()))
-            both = _added(both, _gram(delta.sign().abs()))
-    counts = (found.astype(np.int64) for found in (both, signs))
-    return Moments(aligned.numel, sums, products, magnitudes, *counts)
+            if compares_signs:
+                magnitudes = _added(magnitudes, _gram(run[:, 1:].abs()))
+    return Moments(aligned.numel, sums, products, magnitudes, both, signs)
+
+
+def coincidences(marks: Float[torch.Tensor, "rows elements"]) -> Int[np.ndarray, "rows rows"]:
+    """Inner products of rows of -1, 0 and 1, exact: over runs this short, float32 holds every count.
+
+    Args:
+        marks: The rows.
+    """
+    import torch
+
+    runs = _runs(marks.float())
+    found = [_gram(run).sum(dim=0, dtype=torch.float64).cpu().numpy() for run in runs]
+    return np.sum(found, axis=0).astype(np.int64)
 
 
 def differences(
