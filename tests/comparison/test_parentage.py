@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from merganser.comparison import THRESHOLDS, geometry, parentage
+from merganser.models import perceptron_size, perceptron_tensors, train_perceptron
 from merganser.weights import Checkpoint
 
 SHAPES = {
@@ -127,3 +129,27 @@ def test_a_base_that_is_named_is_one_of_the_family(base):
 def test_every_threshold_says_what_it_rests_on():
     assert all(row.means and row.source for row in THRESHOLDS.values())
     assert THRESHOLDS["related"].value == pytest.approx(0.755)
+
+
+def test_networks_that_were_really_trained(small_npz):
+    """Two from their own random numbers; a third that is tuned on even and on odd digits."""
+    widths = (64, 48, 10)
+    data = np.load(small_npz)
+    inputs, labels = data["x_train"] / np.float32(16), data["y_train"]
+
+    def begun(seed):
+        flat = np.random.default_rng(seed).normal(size=perceptron_size(widths)) / 8
+        return train_perceptron(flat.astype(np.float32), widths, inputs, labels, steps=60)
+
+    even = labels % 2 == 0
+    common = begun(3)
+    halves = [
+        train_perceptron(common, widths, inputs[m], labels[m], steps=60, learning_rate=1e-3)
+        for m in (even, ~even)
+    ]
+    found = family_of(*(perceptron_tensors(flat, widths) for flat in (begun(1), begun(2), common, *halves)))
+    relatives = {pair for pair, kin in found.kin.items() if kin.kinship == "related"}
+    strangers = {pair for pair, kin in found.kin.items() if kin.kinship == "unrelated"}
+    assert relatives == {(2, 3), (2, 4), (3, 4)}
+    assert len(strangers) == 7
+    assert found.bases == (2,)
