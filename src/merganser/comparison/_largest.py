@@ -88,7 +88,7 @@ def overlaps(
     for rows in differences(aligned, execution, buffers):
         magnitudes = _magnitudes(rows[1:])
         for i, edge in enumerate(edges):
-            found[i] += coincidences(magnitudes >= edge[:, None])
+            found[i] += coincidences((magnitudes >= edge[:, None]).float())
     return found
 
 

@@ -159,7 +159,7 @@ class _View(NamedTuple):
         """Whether both have the same numbers, in whatever order: their sums and norms are equal."""
         close = limit("same numbers") * self.norms.max()
         apart = abs(self.totals[0] - self.totals[1]) / math.sqrt(self.entries)
-        return abs(self.norms[0] - self.norms[1]) <= close and apart <= close
+        return bool(abs(self.norms[0] - self.norms[1]) <= close and apart <= close)
 
 
 def _view(sums: Moments, rows: tuple[int, int]) -> _View:
