@@ -4,14 +4,15 @@
 | --- | --- |
 | [`evolve`][] | search for the best combination of models on a task |
 | [`resume`][] | go on with a run that was interrupted |
+| [`compare`][] | say whether models fit together, and what to do with every two of them |
 | [`merge`][] | combine models by rule: linear, slerp, ties and others |
 | [`verify`][] | rebuild a merged model from its recipe and compare |
 | [`load`][] | a language model brought to life: it generates, scores, and becomes other models in place |
 | [`open`][] | a checkpoint: named tensors, read lazily |
 | [`materialise`][] | the model that a recipe describes |
 
-Rooms: `weights`, `merging`, `models`, `evaluation`, `evolution`, `run`, `report`. Importing this package loads none
-of them; each is loaded when one of its names is first used.
+Rooms: `weights`, `merging`, `models`, `evaluation`, `comparison`, `evolution`, `run`, `report`. Importing this package
+loads none of them; each is loaded when one of its names is first used.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from merganser._errors import CheckpointError, ConfigError, MerganserError, Outp
 from merganser._version import __version__
 
 if TYPE_CHECKING:
+    from merganser.comparison import compare
     from merganser.merging import Combination, materialise, merge, read_recipe, verify
     from merganser.models import load
     from merganser.report import write_report
@@ -34,6 +36,7 @@ _HOMES = {
     "Checkpoint": ("weights", "Checkpoint"),
     "Combination": ("merging", "Combination"),
     "Outcome": ("run", "Outcome"),
+    "compare": ("comparison", "compare"),
     "evolve": ("run", "evolve"),
     "load": ("models", "load"),
     "materialise": ("merging", "materialise"),
@@ -57,6 +60,7 @@ __all__ = [
     "RunError",
     "TaskError",
     "__version__",
+    "compare",
     "evolve",
     "load",
     "materialise",

@@ -449,6 +449,7 @@ class TestHelp:
             if line.startswith("│ ") and line[2].isalpha()
         ]
         assert commands == [
+            "compare",
             "merge",
             "methods",
             "statistics",

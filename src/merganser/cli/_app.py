@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from merganser._version import __version__
 
 _COMMANDS = {
+    "compare": ("_compare", "compare_models"),
     "merge": ("_merge", "merge"),
     "methods": ("_methods", "methods"),
     "statistics": ("_statistics", "statistics"),

@@ -29,6 +29,7 @@
 | [`core_space`][], [`CoreSpace`][], [`merge_adapters`][], [`Adapter`][] | adapters, in the few directions they use |
 | [`Space`][], [`WantedSpace`][], [`MergedCores`][], [`Truncation`][], [`share_lost`][] | merging them there, by rule |
 | [`lengths_beside_base`][], [`FAR`][] | whether a base looks like the models' ancestor |
+| [`Tokenizer`][], [`tokenizer_of`][] | a model's tokenizer, as its files say |
 | [`explain`][], [`Explanation`][], [`Fate`][], [`Fates`][], [`Shares`][] | what became of every task vector |
 | [`citations`][], [`references`][], [`sources_of`][] | BibTeX of what was used |
 | [`LayerPath`][], [`Hop`][], [`Fold`][], [`Scaling`][] | a model as a way through the blocks of others |
@@ -101,7 +102,7 @@ from merganser.merging.methods import (
     regression_mean,
     unknown_parameter,
 )
-from merganser.merging.vocabulary import VocabularyRules
+from merganser.merging.vocabulary import Tokenizer, VocabularyRules, tokenizer_of
 
 __all__ = [
     "FAR",
@@ -155,6 +156,7 @@ __all__ = [
     "StatisticsKind",
     "StatisticsLike",
     "Target",
+    "Tokenizer",
     "Truncation",
     "Verification",
     "VocabularyRules",
@@ -202,6 +204,7 @@ __all__ = [
     "share_lost",
     "slerp_weights",
     "sources_of",
+    "tokenizer_of",
     "unknown_parameter",
     "verify",
     "vocabulary_rules",

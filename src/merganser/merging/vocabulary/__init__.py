@@ -5,6 +5,7 @@
 | [`VocabularyRules`][], [`TokenRule`][] | what a merge says of its vocabulary |
 | [`ZeroRow`][], [`ModelRow`][], [`RowOf`][], [`RowSource`][] | where a token's row comes from |
 | [`plan_vocabulary`][], [`Vocabulary`][] | the result's tokens; the models aligned to them; files and numbers |
+| [`Tokenizer`][], [`tokenizer_of`][] | a model's tokenizer, as its files say |
 | [`TOKENIZER_FILES`][] | files that a vocabulary writes |
 | [`chat_template`][], [`write_chat_template`][], [`CHAT_TEMPLATES`][] | how conversations are laid out |
 """
@@ -18,7 +19,7 @@ from merganser.merging.vocabulary._rules import (
     VocabularyRules,
     ZeroRow,
 )
-from merganser.merging.vocabulary._tokenizer import TOKENIZER_FILES
+from merganser.merging.vocabulary._tokenizer import TOKENIZER_FILES, Tokenizer, tokenizer_of
 from merganser.merging.vocabulary._vocabulary import Vocabulary, plan_vocabulary
 
 __all__ = [
@@ -28,10 +29,12 @@ __all__ = [
     "RowOf",
     "RowSource",
     "TokenRule",
+    "Tokenizer",
     "Vocabulary",
     "VocabularyRules",
     "ZeroRow",
     "chat_template",
     "plan_vocabulary",
+    "tokenizer_of",
     "write_chat_template",
 ]
