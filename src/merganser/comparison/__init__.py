@@ -2,7 +2,11 @@
 
 | names | what |
 | --- | --- |
-| [`relate`][], [`Relations`][], [`Site`][] | what is kept of one batch: how its rows relate, at each layer of each model |
+| [`relate`][], [`Relations`][], [`Site`][] | what is kept of a batch: how its rows relate, at each site |
+| [`compare_features`][], [`Compared`][] | models on the same texts or batches, each run once |
+| [`View`][], [`Reduce`][] | which layers, what becomes of tokens, rows of a batch, neighbours |
+| [`features`][], [`Features`][] | rows of features of a model's layers |
+| [`Imprint`][] | what is kept of a model on given data, instead of running it again |
 | [`SimilaritySums`][] | adds batches up, and shards of the data |
 | [`Similarity`][], [`Estimate`][], [`Spread`][], [`Measure`][] | values, intervals, what chance gives, caveats |
 
@@ -13,17 +17,28 @@
 | `mutual_knn` | share of nearest neighbours in common |
 """
 
+from merganser.comparison._compare import Compared, compare_features
+from merganser.comparison._features import Features, features
+from merganser.comparison._imprint import Imprint
 from merganser.comparison._relations import Measure, Relations, Site, relate
 from merganser.comparison._similarity import Estimate, Similarity, Spread
 from merganser.comparison._sums import SimilaritySums
+from merganser.comparison._view import Reduce, View
 
 __all__ = [
+    "Compared",
     "Estimate",
+    "Features",
+    "Imprint",
     "Measure",
+    "Reduce",
     "Relations",
     "Similarity",
     "SimilaritySums",
     "Site",
     "Spread",
+    "View",
+    "compare_features",
+    "features",
     "relate",
 ]

@@ -34,7 +34,7 @@ def write_arrays(
     """
     words = json.dumps({"kind": kind, "version": _VERSION, **about})
     buffer = io.BytesIO()
-    np.savez(buffer, **{_ABOUT: np.array(words)}, **dict(arrays))
+    np.savez(buffer, allow_pickle=False, **{_ABOUT: np.array(words), **arrays})
     atomic_write_bytes(path, buffer.getvalue())
 
 

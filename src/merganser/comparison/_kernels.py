@@ -13,9 +13,9 @@ With $K$ the Gram matrix of $n$ rows, diagonal 0, $r_i = \sum_j K_{ij}$ and $s =
 
 $$\tilde U_{ij} = K_{ij} - \frac{r_i + r_j}{n-2} + \frac{s}{(n-1)(n-2)}, \qquad \tilde U_{ii} = 0,$$
 
-and $\langle \tilde U_K, \tilde U_L \rangle / (n(n-3))$ is the unbiased $\mathrm{HSIC}_1$ (Song et al., eq. 5), in the form of
-Székely and Rizzo. What is added to all rows of the features changes nothing in it; still the mean is subtracted first,
-since products of numbers far from 0 lose their digits.
+and $\langle \tilde U_K, \tilde U_L \rangle / (n(n-3))$ is the unbiased $\mathrm{HSIC}_1$ (Song et al., eq. 5), in the
+form of Székely and Rizzo. What is added to all rows of the features changes nothing in it; still the mean is subtracted
+first, since products of numbers far from 0 lose their digits.
 
 Differences from Huh et al.: neighbours are those of greatest cosine after the batch's mean is subtracted, so that a
 common offset does not decide; inner products in CKNNA are centred in the same way.
@@ -30,62 +30,53 @@ References:
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Bool, Float
 
 _SAFE = (1e-12, 1e12)
 """Mean square norms of rows whose fourth powers float32 can sum over a whole Gram matrix."""
 
-
-class Centred(NamedTuple):
-    """Features without their mean.
-
-    Attributes:
-        rows: The features, in float32, or in float64 where they were given so or are too large or small.
-        energy: Sum of squares of each dimension.
-    """
-
-    rows: Float[np.ndarray, "rows d"]
-    energy: Float[np.ndarray, " d"]
+_LOOKED_AT = 32
+"""Rows of a batch, or up to twice as many, of which the energy of each dimension is taken."""
 
 
-def centred(features: Float[np.ndarray, "rows d"]) -> Centred:
+def centre(features: Float[np.ndarray, "rows d"], out: Float[np.ndarray, "rows d"]) -> None:
     """Subtract the mean of the rows.
 
     The difference of two floating numbers is rounded once, relative to itself, and any vector near the mean would do:
     so float32 is good enough, however large an offset all rows have.
-
-    Raises:
-        ValueError: If a number is NaN or infinite.
     """
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        found = _centred(features)
-        square = found.energy.sum() / len(features)
-        if features.dtype != np.float64 and square and not _SAFE[0] < square < _SAFE[1]:
-            found = _centred(features.astype(np.float64))
-    if not np.isfinite(found.energy).all():
-        raise ValueError("features hold NaN or infinite numbers. Use a sound model, or leave this layer out.")
-    return found
-
-
-def _centred(features: Float[np.ndarray, "rows d"]) -> Centred:
     count = len(features)
-    mean = np.full(count, 1 / count, features.dtype) @ features
-    rows = features - mean
-    return Centred(rows, np.einsum("ij,ij->j", rows, rows))
+    np.subtract(features, np.full(count, 1 / count, features.dtype) @ features, out=out)
 
 
-def u_centre(kernel: Float[np.ndarray, "rows rows"]) -> None:
-    """Turn a Gram matrix of at least four rows into its U-centred form, in place."""
-    n = len(kernel)
-    np.fill_diagonal(kernel, 0)
-    sums = np.ones(n, kernel.dtype) @ kernel
-    shift = sums / (n - 2) - sums.sum() / (2 * (n - 1) * (n - 2))
-    kernel -= shift
-    kernel -= shift[:, None]
-    np.fill_diagonal(kernel, 0)
+def energy(rows: Float[np.ndarray, "rows d"]) -> Float[np.ndarray, " d"]:
+    """Sum of squares of each dimension of centred features, of some of the rows."""
+    some = np.square(rows[:: max(1, len(rows) // _LOOKED_AT)])
+    return (np.ones(len(some), some.dtype) @ some).astype(np.float64)
+
+
+def mean_squares(kernels: Float[np.ndarray, "sites rows rows"]) -> Float[np.ndarray, " sites"]:
+    """Mean square norms of the rows whose Gram matrices these are."""
+    n = kernels.shape[1]
+    return kernels.reshape(len(kernels), -1)[:, :: n + 1].mean(axis=1, dtype=np.float64)
+
+
+def are_safe(squares: Float[np.ndarray, " sites"]) -> bool:
+    """Whether products of Gram matrices of such rows neither overflow nor vanish in float32."""
+    return bool(((squares == 0) | ((squares > _SAFE[0]) & (squares < _SAFE[1]))).all())
+
+
+def u_centre(kernels: Float[np.ndarray, "sites rows rows"]) -> None:
+    """Turn Gram matrices of at least four rows into their U-centred form, in place."""
+    n = kernels.shape[1]
+    diagonals = kernels.reshape(len(kernels), -1)[:, :: n + 1]
+    diagonals[:] = 0
+    sums = np.ones(n, kernels.dtype) @ kernels
+    shifts = sums / (n - 2) - sums.sum(axis=1, keepdims=True) / (2 * (n - 1) * (n - 2))
+    kernels -= shifts[:, None, :]
+    kernels -= shifts[:, :, None]
+    diagonals[:] = 0
 
 
 def nearest(kernel: Float[np.ndarray, "rows rows"], neighbours: int) -> Bool[np.ndarray, "rows rows"]:

@@ -9,14 +9,15 @@ With $t_{ij}$ the product of one batch, $T_{ij} = \sum_b t_{ij}$, $D_{ij} = \sqr
 | standard error | $\sqrt{\frac{B}{B-1} \sum_b u_{ij}^2}$ |
 | chance | $\sqrt{\sum_b 2\, t_{ii} t_{jj} / (n_b (n_b - 3))} / D_{ij}$ |
 
-The error is the infinitesimal jackknife: leaving a batch out, to first order. It needs sums of $t_{ij}^2$, $t_{ij} t_{ii}$
-and $t_{ii} t_{jj}$ only, so shards of data add up, whatever their number.
+The error is the infinitesimal jackknife: leaving a batch out, to first order. It needs only sums of $t_{ij}^2$,
+$t_{ij} t_{ii}$ and $t_{ii} t_{jj}$, so shards of data add up, whatever their number.
 
-Chance is the standard deviation of CKA over all permutations of one side's rows, within batches. None has to be drawn: the
-rows of $\tilde U$ sum to 0 and so does its diagonal, so over all $n!$ permutations the mean of
+Chance is the standard deviation of CKA over all permutations of one side's rows, within batches. None has to be drawn:
+the rows of $\tilde U$ sum to 0 and its diagonal is 0, so over all $n!$ permutations the mean of
 $\langle \tilde U_K, P \tilde U_L P^\top \rangle$ is 0 and its variance
-$2 \lVert \tilde U_K \rVert^2 \lVert \tilde U_L \rVert^2 / (n(n-3))$. (Of a permuted sum of $A_{ij} B_{\pi(i)\pi(j)}$, pairs of
-terms share two, one or no index; each case is a ratio of sums over $A$ and $B$ to the number of such pairs.)
+$2 \lVert \tilde U_K \rVert^2 \lVert \tilde U_L \rVert^2 / (n(n-3))$. (The square is a sum over pairs of terms that
+share two, one or no index; over permutations each kind has one mean, a ratio of a sum over one matrix to how many there
+are.)
 
 References:
     Jaeckel, *The Infinitesimal Jackknife*, Bell Laboratories 1972.

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from merganser.comparison._kernels import centred, nearest, u_centre
+from merganser.comparison._kernels import are_safe, centre, energy, mean_squares, nearest, u_centre
 
 Measure: TypeAlias = Literal["cka", "cknna", "mutual_knn"]
 """How sites are compared; see `merganser.comparison`."""
@@ -39,7 +39,7 @@ class Relations:
         rows: Rows of the batch.
         neighbours: Neighbours of a row for `cknna` and `mutual_knn`; None if those are not measured.
         vectors: For each measure one vector a site.
-        energies: For each site the sum of squares of each of its centred dimensions.
+        energies: For each site the sum of squares of each of its centred dimensions, of some of the rows.
     """
 
     sites: tuple[Site, ...]
@@ -93,27 +93,42 @@ def relate(
     """
     arrays = {Site(*key): as_numpy(each) for key, each in features.items()}
     n = _checked(arrays, neighbours)
-    kernels = np.empty((len(arrays), n, n), np.result_type(*arrays.values()))
-    near = None if neighbours is None else np.zeros((2, len(arrays), n, n), np.float32)
-    energies: list[Float[np.ndarray, " d"]] = []
-    for i, (site, array) in enumerate(arrays.items()):
-        try:
-            x, energy = centred(array)
-        except ValueError as error:
-            raise ValueError(f"At {site.layer!r} of {site.model!r} {error}") from error
-        if x.dtype != kernels.dtype:
-            kernels, x = kernels.astype(np.float64), x.astype(np.float64)
-        np.matmul(x, x.T, out=kernels[i])
-        if near is not None and neighbours is not None:
-            mask = nearest(kernels[i], neighbours)
-            near = near.astype(kernels.dtype, copy=False)
-            near[0, i], near[1, i] = kernels[i] * mask, mask
-        u_centre(kernels[i])
-        energies.append(energy.astype(np.float64))
-    vectors: dict[Measure, Float[np.ndarray, "sites pairs"]] = {"cka": kernels.reshape(len(arrays), -1)}
-    if near is not None:
-        vectors["cknna"], vectors["mutual_knn"] = near.reshape(2, len(arrays), -1)
+    is_wide = any(array.dtype == np.float64 for array in arrays.values())
+    kernels, energies = _kernels(arrays, n, np.float64 if is_wide else np.float32)
+    squares = mean_squares(kernels)
+    if not (is_wide or are_safe(squares)):
+        kernels, energies = _kernels(arrays, n, np.float64)
+        squares = mean_squares(kernels)
+    for site, square in zip(arrays, squares, strict=True):
+        if not np.isfinite(square):
+            raise ValueError(
+                f"Features at {site.layer!r} of {site.model!r} are NaN or infinite. Use a sound model, or leave this "
+                "layer out."
+            )
+    vectors: dict[Measure, Float[np.ndarray, "sites pairs"]] = {}
+    if neighbours is not None:
+        masks = np.stack([nearest(kernel, neighbours) for kernel in kernels])
+        vectors["cknna"] = (kernels * masks).reshape(len(arrays), -1)
+        vectors["mutual_knn"] = masks.astype(np.float32).reshape(len(arrays), -1)
+    u_centre(kernels)
+    vectors["cka"] = kernels.reshape(len(arrays), -1)
     return Relations(tuple(arrays), n, neighbours, vectors, tuple(energies))
+
+
+def _kernels(
+    arrays: Mapping[Site, Float[np.ndarray, "rows d"]], n: int, dtype: type[np.floating[Any]]
+) -> tuple[Float[np.ndarray, "sites rows rows"], list[Float[np.ndarray, " d"]]]:
+    """Gram matrices of centred features, and the energy of each dimension."""
+    kernels = np.empty((len(arrays), n, n), dtype)
+    rooms = {d: np.empty((n, d), dtype) for d in {array.shape[1] for array in arrays.values()}}
+    energies: list[Float[np.ndarray, " d"]] = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for kernel, array in zip(kernels, arrays.values(), strict=True):
+            rows = rooms[array.shape[1]]
+            centre(array, rows)
+            np.matmul(rows, rows.T, out=kernel)  # knows that this is symmetric, and computes half of it
+            energies.append(energy(rows))
+    return kernels, energies
 
 
 def as_numpy(features: Any) -> np.ndarray:

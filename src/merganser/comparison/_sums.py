@@ -33,7 +33,7 @@ class SimilaritySums:
         rows: Rows of all batches.
         neighbours: As in [`relate`][].
         products: For each measure the sums.
-        energies: For each site the sum of squares of each of its centred dimensions.
+        energies: For each site the sum of squares of each of its centred dimensions, of some of the rows.
 
     Examples:
         >>> rng = np.random.default_rng(0)
@@ -69,7 +69,9 @@ class SimilaritySums:
             neighbours: As there.
         """
         found = batch if isinstance(batch, Relations) else relate(batch, neighbours=neighbours)
-        products = {measure: ProductSums.of(v, found.rows) for measure, v in found.vectors.items()}
+        products: dict[Measure, ProductSums] = {
+            m: ProductSums.of(v, found.rows) for m, v in found.vectors.items()
+        }
         return cls(found.sites, 1, found.rows, found.neighbours, products, found.energies)
 
     def __add__(
@@ -87,10 +89,17 @@ class SimilaritySums:
             raise ValueError(
                 "The features of a site have not the same number of columns in all batches. Give each site one layer's."
             )
-        products = {measure: sums + other.products[measure] for measure, sums in self.products.items()}
+        products: dict[Measure, ProductSums] = {
+            m: sums + other.products[m] for m, sums in self.products.items()
+        }
         energies = tuple(a + b for a, b in zip(self.energies, other.energies, strict=True))
         return SimilaritySums(
-            self.sites, self.batches + other.batches, self.rows + other.rows, self.neighbours, products, energies
+            self.sites,
+            self.batches + other.batches,
+            self.rows + other.rows,
+            self.neighbours,
+            products,
+            energies,
         )
 
     def similarity(self, measure: Measure = "cka") -> Similarity:
@@ -127,7 +136,12 @@ class SimilaritySums:
         """
         arrays = {f"{m}.{part}": getattr(sums, part) for m, sums in self.products.items() for part in _PARTS}
         arrays |= {f"energy.{i}": energy for i, energy in enumerate(self.energies)}
-        about = {"sites": self.sites, "batches": self.batches, "rows": self.rows, "neighbours": self.neighbours}
+        about = {
+            "sites": self.sites,
+            "batches": self.batches,
+            "rows": self.rows,
+            "neighbours": self.neighbours,
+        }
         write_arrays(path, _KIND, about, arrays)
 
     @classmethod
@@ -141,7 +155,7 @@ class SimilaritySums:
         try:
             sites = tuple(Site(*site) for site in about["sites"])
             refuse_twice(sites)
-            products = {
+            products: dict[Measure, ProductSums] = {
                 cast("Measure", measure): ProductSums(
                     *(_square(arrays[f"{measure}.{part}"], sites) for part in _PARTS)
                 )
