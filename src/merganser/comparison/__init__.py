@@ -8,6 +8,7 @@
 | [`features`][], [`Features`][] | rows of features of a model's layers |
 | [`Imprint`][] | what is kept of a model on given data, instead of running it again |
 | [`SimilaritySums`][] | adds batches up, and shards of the data |
+| [`ProcrustesSums`][] | adds up orthogonal Procrustes distances, after a random projection |
 | [`Similarity`][], [`Estimate`][], [`Spread`][], [`Measure`][] | values, intervals, what chance gives, caveats |
 
 | measure | what it says |
@@ -20,6 +21,7 @@
 from merganser.comparison._compare import Compared, compare_features
 from merganser.comparison._features import Features, features
 from merganser.comparison._imprint import Imprint
+from merganser.comparison._procrustes import ProcrustesSums
 from merganser.comparison._relations import Measure, Relations, Site, relate
 from merganser.comparison._similarity import Estimate, Similarity, Spread
 from merganser.comparison._sums import SimilaritySums
@@ -31,6 +33,7 @@ __all__ = [
     "Features",
     "Imprint",
     "Measure",
+    "ProcrustesSums",
     "Reduce",
     "Relations",
     "Similarity",
