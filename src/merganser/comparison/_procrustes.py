@@ -2,7 +2,7 @@ r"""Orthogonal Procrustes distance: how far features are from one another after 
 
 With $X$, $Y$ centred over all data and divided by their Frobenius norms,
 
-$$d(X, Y) = \min_{Q^\top Q = I} \lVert X - Y Q \rVert_F = \sqrt{2 - 2 \lVert X^\top Y \rVert_*}, \quad 0 \le d \le \sqrt 2.$$
+$$d(X, Y) = \min_{Q^\top Q = I} \lVert X - Y Q \rVert_F = \sqrt{2 - 2 \lVert X^\top Y \rVert_*}, \ 0 \le d \le \sqrt 2$$
 
 Cross-covariances of all pairs of sites grow with the square of all dimensions together. So features with more than
 `width` dimensions are projected first, on as many random orthonormal directions, the same for all sites of one
