@@ -52,6 +52,7 @@ rivals:  ## Install packaged rivals into an environment of their own, for benchm
 	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check mergekit==0.1.5
 	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check jax optax cma scikit-learn tqdm matplotlib
+	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps pytorch-cka==1.1.3
 
 bench-%: $(DONE)  ## Measure beside rivals and floors, for example make bench-niches
 	$(BIN)/python benchmarks/bench_$*.py

@@ -1,5 +1,7 @@
 """Do these models fit together?
 
+In weight space, without data:
+
 | names | what |
 | --- | --- |
 | [`compare`][], [`Comparison`][], [`Pair`][], [`Group`][] | models side by side |
@@ -10,45 +12,88 @@
 | [`parentage`][], [`Parentage`][], [`Kin`][], [`Kinship`][] | who is related to whom; which one is the base |
 | [`spectra`][], [`Spectrum`][], [`spectra_by_layer`][], [`LayerSpectra`][] | singular values and directions |
 | [`barrier`][], [`Barrier`][] | what is lost on the line between two models |
+
+On data, at all layers of all models in one pass:
+
+| names | what |
+| --- | --- |
+| [`relate`][], [`Relations`][], [`Site`][] | what is kept of a batch: how its rows relate, at each site |
+| [`compare_features`][], [`Compared`][] | models on the same texts or batches, each run once |
+| [`View`][], [`Reduce`][] | which layers, what becomes of tokens, rows of a batch, neighbours |
+| [`features`][], [`Features`][] | rows of features of a model's layers |
+| [`Imprint`][] | what is kept of a model on given data, instead of running it again |
+| [`SimilaritySums`][] | adds batches up, and shards of the data |
+| [`ProcrustesSums`][] | adds up orthogonal Procrustes distances, after a random projection |
+| [`Similarity`][], [`Estimate`][], [`Spread`][], [`Measure`][] | values, intervals, what chance gives, caveats |
+
+| measure | what it says |
+| --- | --- |
+| `cka` | alignment of all pairwise relations (unbiased); large directions count most |
+| `cknna` | the same, at nearest neighbours only |
+| `mutual_knn` | share of nearest neighbours in common |
 """
 
 from merganser.comparison._barrier import Barrier, barrier
 from merganser.comparison._compare import Comparison, Group, Pair, compare
+from merganser.comparison._compare_features import Compared, compare_features
 from merganser.comparison._components import COMPONENTS
 from merganser.comparison._differences import Difference, Differences, TokenOverlap, differences_between
+from merganser.comparison._features import Features, features
 from merganser.comparison._geometry import Geometry, Part, geometry
+from merganser.comparison._imprint import Imprint
 from merganser.comparison._parentage import Kin, Kinship, Parentage, parentage
+from merganser.comparison._procrustes import ProcrustesSums
+from merganser.comparison._relations import Measure, Relations, Site, relate
+from merganser.comparison._similarity import Estimate, Similarity, Spread
 from merganser.comparison._spectra import LayerSpectra, Spectrum, spectra, spectra_by_layer
+from merganser.comparison._sums import SimilaritySums
 from merganser.comparison._thresholds import THRESHOLDS, Threshold
 from merganser.comparison._verdict import Evidence, TaskVectors, Verdict, judge
+from merganser.comparison._view import Reduce, View
 
 __all__ = [
     "COMPONENTS",
     "THRESHOLDS",
     "Barrier",
+    "Compared",
     "Comparison",
     "Difference",
     "Differences",
+    "Estimate",
     "Evidence",
+    "Features",
     "Geometry",
     "Group",
+    "Imprint",
     "Kin",
     "Kinship",
     "LayerSpectra",
+    "Measure",
     "Pair",
     "Parentage",
     "Part",
+    "ProcrustesSums",
+    "Reduce",
+    "Relations",
+    "Similarity",
+    "SimilaritySums",
+    "Site",
     "Spectrum",
+    "Spread",
     "TaskVectors",
     "Threshold",
     "TokenOverlap",
     "Verdict",
+    "View",
     "barrier",
     "compare",
+    "compare_features",
     "differences_between",
+    "features",
     "geometry",
     "judge",
     "parentage",
+    "relate",
     "spectra",
     "spectra_by_layer",
 ]

@@ -10,15 +10,17 @@
 | [`read_texts`][], [`text_batches`][], [`perceptron_module`][] | what is measured, and on what |
 | [`TextModel`][] | continues texts and says how probable they are |
 | [`GenerationRequest`][], [`Response`][], [`Continuation`][], [`LogLikelihood`][] | what it is asked, and its answers |
+| [`evaluating`][], [`outputs_of`][], [`Call`][] | run a module, look into it, and leave it as it was |
 | [`threads_for`][] | how many threads pay for a model |
 | [`LanguageModel`][], [`load`][], [`open_child`][] | a language model of transformers, written in place |
 | [`SpokenModel`][] | what all language models in memory can do |
 | [`Parents`][], [`PathModel`][] | blocks of several, resident once, and a model that follows a path |
 """
 
-from merganser.models._batch import Batch
+from merganser.models._batch import Batch, Call
 from merganser.models._collect import collect
 from merganser.models._collect_merged import collect_merged
+from merganser.models._hooks import evaluating, outputs_of
 from merganser.models._language import LanguageModel
 from merganser.models._live import LiveModel
 from merganser.models._load import load, open_child
@@ -41,6 +43,7 @@ from merganser.models._training import train_perceptron
 
 __all__ = [
     "Batch",
+    "Call",
     "Continuation",
     "GenerationRequest",
     "LanguageModel",
@@ -56,8 +59,10 @@ __all__ = [
     "TorchModel",
     "collect",
     "collect_merged",
+    "evaluating",
     "load",
     "open_child",
+    "outputs_of",
     "perceptron_module",
     "perceptron_size",
     "perceptron_tensors",
