@@ -4,7 +4,7 @@
 
 A row that some seeds lack yet is made of the others, and says of how many. Scores are kept in
 `runs/scores.json`, by the digests of model and task. The mean over skills has the weights of the evolve files. The
-four columns after it say what is kept of each skill: the share, in per cent, of the specialist's gain over the base.
+four columns after it say what is lost of each skill: points below the specialist of the same seed.
 """
 
 from __future__ import annotations
@@ -109,26 +109,23 @@ def table(rows: Mapping[str, Mapping[int, Scores]]) -> Iterator[str]:
         rows: Of each kind of model the scores by seed; the base and all specialists among them.
     """
     accuracy = f"{ACCURACY.replace('-', ', ')} %"
-    yield f"| | {' | '.join(f'{skill} %' for skill in SKILLS)} | mean % | {' | '.join(SKILLS)} | {accuracy} |"
+    columns = [f"{skill} %" for skill in SKILLS], [f"{skill} lost" for skill in SKILLS]
+    yield f"| | {' | '.join(columns[0])} | mean % | {' | '.join(columns[1])} | {accuracy} |"
     yield f"| --- | {'--- | ' * (2 * len(SKILLS) + 2)}".rstrip()
     weights = np.array([each.weight for each in settings_of(SEARCHES[0]).weighted_tasks])
     for name, by_seed in rows.items():
         found = [[scores[skill] for skill in SKILLS] for scores in by_seed.values()]
-        kept = [[_kept(rows, seed, skill, scores) for skill in SKILLS] for seed, scores in by_seed.items()]
+        lost = [
+            [rows[skill][seed][skill] - scores[skill] for skill in SKILLS] for seed, scores in by_seed.items()
+        ]
         cells = [
             *map(_cell, zip(*found, strict=True)),
             _cell([float(np.average(row, weights=weights)) for row in found]),
-            *map(_cell, zip(*kept, strict=True)),
+            *map(_cell, zip(*lost, strict=True)),
             _cell([scores[ACCURACY] for scores in by_seed.values()]),
         ]
         seeds = f" ({len(by_seed)} of {len(rows['base'])} seeds)" if len(by_seed) < len(rows["base"]) else ""
         yield f"| {name}{seeds} | {' | '.join(cells)} |"
-
-
-def _kept(rows: Mapping[str, Mapping[int, Scores]], seed: int, skill: str, scores: Scores) -> float:
-    """Share of what the specialist of a skill gained over the base."""
-    base = rows["base"][seed][skill]
-    return (scores[skill] - base) / (rows[skill][seed][skill] - base)
 
 
 def _cell(values: Sequence[float]) -> str:
