@@ -14,6 +14,7 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
     "map-elites": ("1504.04909", "2508.16204"),
     "nsga2": ("https://doi.org/10.1109/4235.996017", "https://doi.org/10.1007/978-3-642-01020-0_18"),
     "cma-es": ("1604.00772", "2403.13187", "https://doi.org/10.1109/CEC.2005.1554902"),
+    "cat-cma": ("2504.07884",),
     "random": (),
     "brute-force": (),
 }
@@ -24,14 +25,16 @@ _SLERP = "https://dl.acm.org/doi/10.1145/325334.325242"
 
 
 def sources_of_run(run: str | Path) -> tuple[str, ...]:
-    """Sources of a run's search, and of the rule by which it combines models: arXiv numbers or addresses.
+    """Sources of a run's search, and of how it combines models: arXiv numbers or addresses.
 
     Raises:
         RunError: If there is no run.
     """
     settings = RunDirectory(Path(run)).settings()
     genome = settings.genome
-    if genome.is_recipe:
+    if genome.kind == "path":
+        rule = [_EVOLVED_RECIPES]
+    elif genome.is_recipe:
         rule = [_EVOLVED_RECIPES, method_named(str(genome.method)).rule.paper]
     else:
         rule = [_SLERP] if genome.rule == "slerp" else []
