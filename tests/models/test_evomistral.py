@@ -78,12 +78,13 @@ def test_it_is_followed_and_written_with_either_meaning_of_its_scales(scaling, r
     ids = torch.randint(4, 99, (2, 12), generator=torch.Generator().manual_seed(3))
     expected = through(plain, ids, scaling)
     alive = PathModel(Parents.of([blocks]), path)
-    torch.testing.assert_close(alive.module(ids).logits, expected, rtol=0, atol=1e-5)
+    followed = alive.module(ids).logits
+    torch.testing.assert_close(followed, expected, rtol=0, atol=1e-4)  # but for the constant that norms add
     out = tmp_path / "out"
     materialise(path, [blocks], out=out)
     written = transformers.AutoModelForCausalLM.from_pretrained(out).eval()
     assert type(written).__name__ == "MistralForCausalLM"
-    torch.testing.assert_close(written(ids).logits, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(written(ids).logits, followed, rtol=0, atol=1e-5)
     assert not {"model.input_layers", "model.input_scales"} & set(open_checkpoint(out))
     assert verify(out, [blocks]).is_same
 
