@@ -22,6 +22,7 @@ _COMMANDS = {
     "citation": ("_citation", "citation"),
     "evaluate": ("_evaluate", "evaluate_models"),
     "evolve": ("_evolve", "evolve"),
+    "route": ("_route", "app"),
     "runs": ("_runs", "app"),
     "schema": ("_evolve", "schema"),
 }
