@@ -13,6 +13,8 @@ from merganser import CheckpointError, ConfigError, RunError, load
 from merganser.evaluation import open_task
 from merganser.merging import Hop, LayerPath, materialise, read_recipe, verify
 from merganser.run import RunDirectory, evolve, evolve_settings, export, list_runs, parse_settings, resume
+from merganser.run._path_genome import path_search, path_space
+from merganser.weights import open_checkpoint
 
 pytest.importorskip("transformers")
 pytest.importorskip("cmaes")
@@ -87,6 +89,15 @@ def test_a_path_is_found_and_written_as_an_ordinary_model(tmp_path, models, task
     [average] = outcome.baselines
     merged = evolve(models, task, search="random", budget=2, baselines=["linear"], run=tmp_path / "plain")
     assert (average, outcome.parents[1].test) == (merged.baselines[0], merged.parents[1].test)
+
+
+@pytest.mark.parametrize("method", ["cat-cma", "cma-es"])
+@pytest.mark.parametrize("asked", [True, False])
+def test_ties_are_broken_as_the_settings_say(models, task, method, asked):
+    genome = {**PATHS, "scales": "matrix"} if method == "cat-cma" else PATHS
+    settings = run_settings(models, task, genome=genome, search={"method": method, "tie_breaker": asked})
+    space = path_space(settings, [open_checkpoint(model) for model in models])
+    assert path_search(settings, space, np.ones(4)).tie_breaker == asked
 
 
 def test_parents_are_seeds_and_a_run_that_was_stopped_ends_as_an_undisturbed_one(

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from merganser._errors import ConfigError
-from merganser.evolution import CmaEs, MixedCmaEs, PathSpace, RandomSearch, Search
+from merganser.evolution import MixedCmaEs, PathSpace, RandomSearch, Search
 from merganser.merging import PathLayout, ScaleMatrix, ScaleNetwork, Scales, check_parents, path_stack
-from merganser.run._recipe_genome import POPULATION
 from merganser.run._settings import EvolveSettings, GenomeSettings
+from merganser.run._strategies import POPULATION, cma_es
 from merganser.weights import Checkpoint
 
 _KEYS = ("repeats", "scales", "unit", "scaling", "lead")
@@ -60,15 +60,10 @@ def path_search(settings: EvolveSettings, space: PathSpace, weights: Float[np.nd
     """
     s, seed = settings.search, settings.seed
     makers: dict[str, Callable[[], Search]] = {
-        "cat-cma": lambda: MixedCmaEs.start(space, weights, seed=seed, population=s.population),
-        "cma-es": lambda: CmaEs.start(
-            space,
-            weights,
-            seed=seed,
-            population=s.population,
-            covariance=s.covariance,
-            restarts=s.restarts,
+        "cat-cma": lambda: MixedCmaEs.start(
+            space, weights, seed=seed, population=s.population, tie_breaker=s.tie_breaker
         ),
+        "cma-es": lambda: cma_es(settings, space, weights),
         "random": lambda: RandomSearch.start(
             space, weights, seed=seed, population=s.population or POPULATION
         ),

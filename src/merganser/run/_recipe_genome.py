@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from merganser._errors import ConfigError
 from merganser.evolution import (
-    CmaEs,
     Genes,
     Grid,
     Grouping,
@@ -21,10 +20,8 @@ from merganser.evolution import (
 )
 from merganser.run._output import written_as
 from merganser.run._settings import EvolveSettings, GenomeSettings
+from merganser.run._strategies import POPULATION, cma_es
 from merganser.weights import Checkpoint
-
-POPULATION = 20
-"""Members of an archive, or of a generation, where the settings do not say."""
 
 
 def recipe_search(
@@ -47,15 +44,7 @@ def recipe_search(
     """
     s, seed, kept = settings.search, settings.seed, settings.search.population or POPULATION
     makers: dict[str, Callable[[], Search]] = {
-        "cma-es": lambda: CmaEs.start(
-            space,
-            weights,
-            seed=seed,
-            population=s.population,
-            covariance=s.covariance,
-            restarts=s.restarts,
-            tie_breaker=s.tie_breaker,
-        ),
+        "cma-es": lambda: cma_es(settings, space, weights),
         "nsga2": lambda: Nsga2.start(space, objectives(), seed=seed, population=kept),
         "random": lambda: RandomSearch.start(space, weights, seed=seed, population=kept),
         "brute-force": lambda: Grid.start(space, weights, steps=s.steps, population=kept),

@@ -12,7 +12,6 @@ from merganser._errors import ConfigError
 from merganser.evaluation import Task
 from merganser.evolution import (
     BruteForce,
-    CmaEs,
     CombinationSpace,
     DenseSpace,
     DenseVectors,
@@ -34,8 +33,9 @@ from merganser.run._chromosomes import chromosomes_of, refuse_chromosomes
 from merganser.run._objectives import axes_of, required_objectives
 from merganser.run._output import refuse_output
 from merganser.run._path_genome import path_search, path_space, refuse_path_keys
-from merganser.run._recipe_genome import POPULATION, recipe_search, recipe_space, refuse_recipe_keys
+from merganser.run._recipe_genome import recipe_search, recipe_space, refuse_recipe_keys
 from merganser.run._settings import EvolveSettings
+from merganser.run._strategies import POPULATION, cma_es
 from merganser.weights import Checkpoint, Execution, flat_read
 
 
@@ -140,15 +140,7 @@ def make_search(
             space, weights, seed=seed, groups=axes_of(task, s.axes), bins=s.bins
         ),
         "nsga2": lambda: Nsga2.start(space, required_objectives(task), seed=seed, population=population),
-        "cma-es": lambda: CmaEs.start(
-            _vectors(space, donor),
-            weights,
-            seed=seed,
-            population=population,
-            covariance=s.covariance,
-            restarts=s.restarts,
-            tie_breaker=s.tie_breaker,
-        ),
+        "cma-es": lambda: cma_es(settings, _vectors(space, donor), weights, population=POPULATION),
         "random": lambda: RandomSearch.start(space, weights, seed=seed, population=population),
         "brute-force": lambda: BruteForce.start(space, weights, steps=s.steps, population=population),
     }
