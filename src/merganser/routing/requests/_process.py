@@ -43,6 +43,7 @@ class Process:
         """
         if self._process is not None and self._process.poll() is None:
             return
+        self.stop()
         process = subprocess.Popen([sys.executable, _SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._process, self._end = process, weakref.finalize(self, _close, process)
         reply = self._exchange({"reference": self._reference, "path": self._path}, self._starting)
@@ -97,7 +98,7 @@ class Process:
             line = _sent_and_read(process, {**message, "seconds": seconds})
         finally:
             timer.cancel()
-        if line.endswith(b"\n"):
+        if line.endswith(b"\n") and not late.is_set():
             return json.loads(line)
         code = process.wait()
         self.stop()
