@@ -67,10 +67,12 @@ def try_expert(expert: Expert, request: str | Mapping[str, Any], *, seconds: flo
     contract, attempts, told = expert.contract, list[Attempt](), None
     given = contract.accept(request)
     if isinstance(given, Violation):
-        raise ValueError(f"Expert {expert.name!r} does not take this request: {given.reason}.")
+        raise ValueError(f"Expert {expert.name!r} does not take this request: {given.reason}.")  # noqa: TRY004
     end = None if seconds is None else time.monotonic() + seconds
     for _ in range(contract.retries + 1):
-        left = contract.limits.seconds if end is None else min(contract.limits.seconds, end - time.monotonic())
+        left = (
+            contract.limits.seconds if end is None else min(contract.limits.seconds, end - time.monotonic())
+        )
         if left <= 0:
             break
         limits = Limits(left, contract.limits.max_tokens, contract.limits.stop)

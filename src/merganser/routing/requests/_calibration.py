@@ -4,7 +4,7 @@ r"""Scores that can be believed: calibration, and how far it holds.
 | --- | --- | --- |
 | Platt's sigmoid | $p = 1 / (1 + e^{-(a z + b)})$, fitted to targets drawn in by one count | [`Platt`][] |
 | isotonic regression | the step function that rises and has the least squared error | [`Isotonic`][] |
-| expected calibration error | $\sum_b \frac{n_b}{n} \lvert \bar p_b - \bar y_b \rvert$ over bins of equal width | [`calibration_of`][] |
+| expected calibration error | $\sum_b \frac{n_b}{n} \lvert \bar p_b - \bar y_b \rvert$, equal bins | [`calibration_of`][] |
 | Brier score | mean of $(p - y)^2$ | [`calibration_of`][] |
 
 Scores need not be 0 or 1: a score of 0.3 counts as 0.3 of a success and 0.7 of a failure.
@@ -93,7 +93,9 @@ Calibrator: TypeAlias = Platt | Isotonic
 
 def calibrator_of(knots: Float[np.ndarray, "2 knots"], kind: str) -> Calibrator:
     """The calibrator of an array that was saved."""
-    return Isotonic(knots[0], knots[1]) if kind == "isotonic" else Platt(float(knots[0, 0]), float(knots[1, 0]))
+    return (
+        Isotonic(knots[0], knots[1]) if kind == "isotonic" else Platt(float(knots[0, 0]), float(knots[1, 0]))
+    )
 
 
 def soft_logistic(rows: Any, scores: Float[np.ndarray, " n"], *, strength: float) -> Any:

@@ -103,7 +103,9 @@ class Contract:
                 f"{_listed(self.input.model_fields)}."
             )
         if self.retries < 0:
-            raise ValueError(f"`retries` of contract {self.name!r} must not be negative, but is {self.retries}.")
+            raise ValueError(
+                f"`retries` of contract {self.name!r} must not be negative, but is {self.retries}."
+            )
 
     def accept(self, request: str | Mapping[str, Any]) -> BaseModel | Violation:
         """The request as this contract's input.
@@ -129,7 +131,9 @@ class Contract:
             told: What was wrong with its last answer.
         """
         fields = {name: getattr(given, name) for name in self.input.model_fields}
-        text = _NAME.sub(lambda match: _as_text(fields[match[1]]) if match[1] in fields else match[0], self.prompt)
+        text = _NAME.sub(
+            lambda match: _as_text(fields[match[1]]) if match[1] in fields else match[0], self.prompt
+        )
         if told is None:
             return text
         return f"{text}\n\nYour last answer broke the contract: {told.reason}. Answer again."

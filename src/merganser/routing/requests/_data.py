@@ -79,7 +79,9 @@ class RoutingData:
                 splits[row.text] = _later(splits.get(row.text), row.split)
                 tasks[row.text] = tasks.get(row.text) or row.task
         if not kept:
-            raise TaskError(f"There are no scores of {', '.join(experts)}: a router has nothing to learn from.")
+            raise TaskError(
+                f"There are no scores of {', '.join(experts)}: a router has nothing to learn from."
+            )
         texts = sorted(splits, key=text_hash)
         shape = (len(experts), len(texts))
         scores, measured, answered = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool)

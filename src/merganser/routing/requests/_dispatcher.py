@@ -67,35 +67,34 @@ class Dispatcher:
         at, begun = time.time(), time.monotonic()
         text = request_text(request)
         decision = self._router.decide(text, self._refused(request))
-        attempts: list[Attempt] = []
-        answer: BaseModel | None = None
-        expert = None
-        for name in self._asked(decision):
-            left = None if self._seconds is None else self._seconds - (time.monotonic() - begun)
-            if left is not None and left <= 0:
-                break
-            expert = self._experts[name]
-            tried = try_expert(expert, request, seconds=left)
-            attempts += tried.attempts
-            answer = tried.answer
-            if answer is not None:
-                break
-        answered = answer is not None and expert is not None
+        attempts, found = self._tried(request, decision, begun)
+        expert, answer, said = None, None, None
+        if found is not None:
+            expert, answer = found[0].name, found[1].model_dump(mode="json")
+            said = found[0].contract.said(found[1])
+        error = self._why_not(decision, attempts) if found is None else None
+        seconds = time.monotonic() - begun
         trace = Trace(
-            uuid.uuid4().hex,
-            at,
-            text,
-            decision,
-            tuple(attempts),
-            expert.name if answered else None,
-            answer.model_dump(mode="json") if answer is not None else None,
-            expert.contract.said(answer) if answered else None,
-            None if answered else self._why_not(decision, attempts),
-            time.monotonic() - begun,
+            uuid.uuid4().hex, at, text, decision, tuple(attempts), expert, answer, said, error, seconds
         )
         if self._log is not None:
             self._log.write(trace)
         return trace
+
+    def _tried(
+        self, request: str | Mapping[str, Any], decision: Decision, begun: float
+    ) -> tuple[list[Attempt], tuple[Expert, BaseModel] | None]:
+        """All asks, and the first answer that keeps its contract, with who gave it."""
+        attempts: list[Attempt] = []
+        for name in self._asked(decision):
+            left = None if self._seconds is None else self._seconds - (time.monotonic() - begun)
+            if left is not None and left <= 0:
+                break
+            tried = try_expert(self._experts[name], request, seconds=left)
+            attempts += tried.attempts
+            if tried.answer is not None:
+                return attempts, (self._experts[name], tried.answer)
+        return attempts, None
 
     def _refused(self, request: str | Mapping[str, Any]) -> dict[str, str]:
         found = {name: expert.contract.accept(request) for name, expert in self._experts.items()}

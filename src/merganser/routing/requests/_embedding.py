@@ -2,7 +2,7 @@
 
 | embedding | what it is | needs |
 | --- | --- | --- |
-| [`Hashed`][] | n-grams of characters (1 to 4, within words) and of words (1, 2), hashed, weighted by rarity | nothing |
+| [`Hashed`][] | n-grams of characters (to 4, within words) and words (to 2), hashed, weighted by rarity | nothing |
 | [`Hidden`][] | mean hidden state of the last block of a local model, standardised | a model |
 
 Every digit is read as 0, so that sums look like sums. Rows have length 1, so that products are cosines.
@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -26,7 +26,7 @@ Rows: TypeAlias = "csr_matrix | Float[np.ndarray, 'requests d']"
 
 _CHARACTERS, _WORDS = 2**13, 2**13
 _FEWEST = 8  # rows that a view of the comparison must have
-_TOKEN = r"(?u)\w+|[^\w\s]"
+_WORD = r"(?u)\w+|[^\w\s]"
 _DIGIT = re.compile(r"\d")
 
 
@@ -62,7 +62,8 @@ class Hashed:
         """A row of length 1 for each text; a text without words has a row of zeros."""
         from sklearn.preprocessing import normalize
 
-        return normalize(_counted(texts).multiply(self.rarity).tocsr())
+        rows: Any = _counted(texts).multiply(self.rarity).tocsr()
+        return cast("Rows", normalize(rows))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The weights."""
@@ -118,7 +119,7 @@ def _vectorisers() -> tuple[Any, Any]:
     common: dict[str, Any] = {"norm": None, "alternate_sign": False, "lowercase": False, "dtype": np.float32}
     return (
         HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), n_features=_CHARACTERS, **common),
-        HashingVectorizer(token_pattern=_TOKEN, ngram_range=(1, 2), n_features=_WORDS, **common),
+        HashingVectorizer(token_pattern=_WORD, ngram_range=(1, 2), n_features=_WORDS, **common),
     )
 
 

@@ -101,7 +101,7 @@ class Endpoint:
 class _Stay(urllib.request.HTTPRedirectHandler):
     """Follows no redirect: the key would go along."""
 
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:  # noqa: ARG002
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
         """None: the answer is an error."""
 
 

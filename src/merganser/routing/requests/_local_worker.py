@@ -34,9 +34,7 @@ def _load(model: str, memory: int | None, device: str, dtype: str | None) -> int
     return size
 
 
-def _answer(
-    model: str, prompt: str, max_tokens: int, stop: list[str], seconds: float
-) -> tuple[str, int]:
+def _answer(model: str, prompt: str, max_tokens: int, stop: list[str], seconds: float) -> tuple[str, int]:
     request = GenerationRequest(prompt, tuple(stop), max_tokens)
     [response] = _models[model].generate([request], seconds=seconds)
     return response.text, response.tokens

@@ -13,10 +13,9 @@ from io import RawIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from merganser._errors import ConfigError
+from merganser._errors import ConfigError, OutputError
 from merganser.routing.requests._data import Row, text_hash
 from merganser.routing.requests._trace import Trace
-from merganser.weights import output_errors
 
 
 class Outcomes(NamedTuple):
@@ -92,12 +91,14 @@ class OutcomeLog:
 
     def _append(self, value: dict[str, Any]) -> None:
         line = json.dumps(value, ensure_ascii=False).encode() + b"\n"
-        with output_errors(self.path, len(line)):
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b", buffering=0) as file:
                 if _ends_in_half_a_line(file):
                     line = b"\n" + line
                 file.write(line)  # one write at the end of the file: lines of two processes do not mix
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be written: {error.strerror}.") from error
 
 
 def _ends_in_half_a_line(file: RawIOBase) -> bool:

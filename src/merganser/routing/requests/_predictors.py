@@ -2,8 +2,8 @@ r"""Predicted score of every expert on a request.
 
 | kind | prediction | chosen by |
 | --- | --- | --- |
-| [`Nearest`][] | mean score on the $k$ nearest samples, by cosine, on which the expert was measured | $k$: Brier score on validation |
-| [`Classifier`][] | calibrated logistic regression on who solves what, one for each expert | penalty: log loss on held-out folds |
+| [`Nearest`][] | mean score on the $k$ nearest samples, by cosine | $k$: Brier score on validation |
+| [`Classifier`][] | calibrated logistic regression, one for each expert | penalty: log loss on held-out folds |
 
 The calibrator of a classifier sees only logits of folds that its regression was not fitted on; the regression that is
 kept is fitted on all of them.
@@ -116,7 +116,9 @@ class Classifier:
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights, and the calibrators' knots."""
         kinds = ["isotonic" if isinstance(c, Isotonic) else "platt" for c in self.calibrators]
-        knots = {f"{kind}_{e}": c.knots() for e, (kind, c) in enumerate(zip(kinds, self.calibrators, strict=True))}
+        knots = {
+            f"{kind}_{e}": c.knots() for e, (kind, c) in enumerate(zip(kinds, self.calibrators, strict=True))
+        }
         return {"weights": self.weights, "offsets": self.offsets, **knots}
 
     @classmethod
@@ -196,9 +198,7 @@ def _expert(
     return np.asarray(model.coef_[0], dtype=np.float64), float(model.intercept_[0]), fitted[kind]()
 
 
-def _held_out_logits(
-    rows: Any, scores: Float[np.ndarray, " n"], strength: float
-) -> Float[np.ndarray, " n"]:
+def _held_out_logits(rows: Any, scores: Float[np.ndarray, " n"], strength: float) -> Float[np.ndarray, " n"]:
     fold = np.arange(len(scores)) % _FOLDS
     logits = np.zeros(len(scores))
     for f in np.unique(fold):

@@ -2,9 +2,9 @@ r"""The rule that decides: the expert of the highest utility, or nobody.
 
 $$e^* = \arg\max_e\; \hat s_e - \lambda c_e, \qquad \text{abstain if } \max_e \hat s_e < \tau$$
 
-with predicted scores $\hat s_e$, costs $c_e$, the price $\lambda$ of a unit of cost and the threshold $\tau$. Both can be
-chosen on validation: the smallest price that keeps a mean cost, the smallest threshold that keeps a mean score of what is
-answered.
+with predicted scores $\hat s_e$, costs $c_e$, the price $\lambda$ of a unit of cost and the threshold $\tau$. Both can
+be chosen on validation: the smallest price that keeps a mean cost, the smallest threshold that keeps a mean score of what
+is answered.
 """
 
 from __future__ import annotations
@@ -78,11 +78,12 @@ def price_within(
 
     If no price keeps it, because even the cheapest expert costs more, the cheapest is taken.
     """
-    for price in prices(predicted, costs):
-        chosen = Rule(float(price)).choose(predicted, costs)
+    price, cost = 0.0, 0.0
+    for price in map(float, prices(predicted, costs)):
+        chosen = Rule(price).choose(predicted, costs)
         if (cost := float(costs[chosen].mean())) <= budget:
-            return float(price), cost
-    return float(price), cost
+            break
+    return price, cost
 
 
 def prices(

@@ -69,7 +69,9 @@ def save_router(
         "notes": list(router.notes),
     }
     parts = {"embedding": router.embedding.arrays(), "predictor": router.predictor.arrays()}
-    arrays = {f"{part}.{name}": array for part, found in parts.items() for name, array in found.items()}
+    arrays: dict[str, Any] = {
+        f"{part}.{name}": array for part, found in parts.items() for name, array in found.items()
+    }
     with atomic_directory(folder, overwrite=overwrite) as place:
         atomic_write_text(place / _ROUTER, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
         atomic_write_text(place / _SAMPLES, write_rows(router.data))
@@ -114,9 +116,7 @@ def open_router(folder: str | Path) -> SavedRouter:
     except (BadZipFile, OSError, KeyError, TypeError, ValueError, EOFError, TaskError) as error:
         raise ConfigError(f"{folder} is damaged, or no router: {type(error).__name__} {error}.") from error
     experts = folder / _EXPERTS
-    return SavedRouter(
-        router, parse_experts_file(_json(experts), str(experts)) if experts.exists() else None
-    )
+    return SavedRouter(router, parse_experts_file(_json(experts), str(experts)) if experts.exists() else None)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from merganser.evaluation import (
 from merganser.models import Continuation, GenerationRequest, LogLikelihood, Response
 from merganser.routing.requests._attempt import try_expert
 from merganser.routing.requests._contract import Violation
-from merganser.routing.requests._data import Row, RoutingData
+from merganser.routing.requests._data import RoutingData, Row
 from merganser.routing.requests._expert import Expert
 
 _MOST_LATE = 3  # in a row; then the rest of the samples is not asked
@@ -154,7 +154,11 @@ def _rows(found: Evaluation, chosen: Sequence[Chosen]) -> list[Row]:
     count = len(found.results) // len(chosen)
     for place, result in enumerate(found.results):
         part = chosen[place // count]
-        texts = [task.requests(ids[k : k + 1])[0].prompt for task, ids in _generative(part) for k in range(len(ids))]
+        texts = [
+            task.requests(ids[k : k + 1])[0].prompt
+            for task, ids in _generative(part)
+            for k in range(len(ids))
+        ]
         answered = [bool(g.response.strip()) for g in result.graded] or [False] * len(texts)
         scores = result.scores if not result.failed else np.zeros(len(texts))
         rows += [

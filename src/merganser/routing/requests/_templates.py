@@ -19,7 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from merganser.routing.requests._contract import Contract, Limits
 
-FIELD_TYPES: dict[str, type] = {"text": str, "integer": int, "number": float, "yes_no": bool, "texts": list[str]}
+FIELD_TYPES: dict[str, type] = {
+    "text": str,
+    "integer": int,
+    "number": float,
+    "yes_no": bool,
+    "texts": list[str],
+}
 """What a field of an extraction can be, by name."""
 
 _STRICT = ConfigDict(extra="forbid")
@@ -68,12 +74,15 @@ def classification(
     by_name = {label.casefold(): label for label in labels}
     if len(by_name) < 2 or len(by_name) < len(labels):
         raise ValueError(f"Expected two or more different labels, found {list(labels)}.")
-    output = create_model("Label", __config__=_STRICT, label=(Literal[tuple(labels)], ...))
+    one_of: Any = Literal[tuple(labels)]
+    output = create_model("Label", __config__=_STRICT, label=(one_of, ...))
     asked = instructions or f"Which of {', '.join(labels)} fits? Answer with one of them."
 
     def plain(text: str) -> dict[str, str]:
         read = text.casefold()
-        found = [label for key, label in by_name.items() if re.search(rf"(?<!\w){re.escape(key)}(?!\w)", read)]
+        found = [
+            label for key, label in by_name.items() if re.search(rf"(?<!\w){re.escape(key)}(?!\w)", read)
+        ]
         if len(found) != 1:
             said = ", ".join(found) or repr(text.strip()[:60])
             raise ValueError(f"expected one of {', '.join(labels)}, found {said}")
@@ -130,9 +139,7 @@ def question_answering(
     return _made(name, Question, output, f"{before}{{question}}", lambda t: {"answer": t.strip()}, options)
 
 
-def code(
-    *, name: str = "code", language: str = "python", instructions: str = "", **options: Any
-) -> Contract:
+def code(*, name: str = "code", language: str = "python", instructions: str = "", **options: Any) -> Contract:
     """A program. Python is parsed, never run.
 
     Args:
@@ -162,7 +169,12 @@ def _parse(source: str) -> None:
 
 
 def _made(
-    name: str, input: type[BaseModel], output: type[BaseModel], prompt: str, plain: Any, options: dict[str, Any]
+    name: str,
+    input: type[BaseModel],
+    output: type[BaseModel],
+    prompt: str,
+    plain: Any,
+    options: dict[str, Any],
 ) -> Contract:
     made = {"prompt": prompt, "plain": plain, "limits": Limits(), **options}
     return Contract(name, input, output, **made)
