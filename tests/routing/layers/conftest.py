@@ -33,7 +33,9 @@ def gpt2(seed):
 
     torch.manual_seed(seed)
     return GPT2LMHeadModel(
-        GPT2Config(vocab_size=60, n_positions=32, n_embd=16, n_layer=3, n_head=2, bos_token_id=0, eos_token_id=0)
+        GPT2Config(
+            vocab_size=60, n_positions=32, n_embd=16, n_layer=3, n_head=2, bos_token_id=0, eos_token_id=0
+        )
     ).eval()
 
 

@@ -85,7 +85,9 @@ class RoutedNet:
                 gate.top_k = top_k
 
 
-def assemble(trunk: nn.Module, experts: Mapping[str, nn.Module], routing: LayerRouting) -> RoutedNet:
+def assemble(
+    trunk: nn.Module, experts: Mapping[str, nn.Module | Sequence[nn.Module]], routing: LayerRouting
+) -> RoutedNet:
     """Put the MLPs of several models into the place of a trunk's.
 
     None of the modules is changed, and no tensor copied. At block $l$ the experts are the MLPs of all models at the
@@ -93,8 +95,8 @@ def assemble(trunk: nn.Module, experts: Mapping[str, nn.Module], routing: LayerR
 
     Args:
         trunk: Gives all that is no MLP.
-        experts: The models whose MLPs are mixed, by name; the trunk may be among them. They may differ in the width
-            inside their MLPs, but not in the number of blocks.
+        experts: The models whose MLPs are mixed, by name, or those MLPs; the trunk may be among them. They may differ
+            in the width inside their MLPs, but not in the number of blocks.
         routing: How.
 
     Raises:
@@ -137,13 +139,22 @@ def trunk_distance(trunk: nn.Module, expert: nn.Module, routing: LayerRouting) -
     return (apart / length) ** 0.5 if length else 0.0
 
 
-def _stack(name: str, model: nn.Module, routing: LayerRouting, blocks: int, width: int) -> list[nn.Module]:
-    """An expert's MLPs."""
-    mlps = [model.get_submodule(place) for place in mlp_names(model, routing.mlps)]
+def mlps_of(model: nn.Module, routing: LayerRouting) -> list[nn.Module]:
+    """A model's MLPs, block by block; errors are those of [`assemble`][]."""
+    return [model.get_submodule(place) for place in mlp_names(model, routing.mlps)]
+
+
+def _stack(
+    name: str, model: nn.Module | Sequence[nn.Module], routing: LayerRouting, blocks: int, width: int
+) -> list[nn.Module]:
+    """An expert's MLPs, as copies of their structure."""
+    mlps = model if isinstance(model, Sequence) else mlps_of(model, routing)
     if len(mlps) != blocks:
         raise ValueError(f"Expected {blocks} blocks, as the trunk has, but {name!r} has {len(mlps)}.")
     if wrong := [found for found in map(width_of, mlps) if found != width]:
-        raise ValueError(f"Expected MLPs of width {width}, the trunk's, but those of {name!r} have {wrong[0]}.")
+        raise ValueError(
+            f"Expected MLPs of width {width}, the trunk's, but those of {name!r} have {wrong[0]}."
+        )
     return [_sharing_copy(mlp).eval().requires_grad_(False) for mlp in mlps]
 
 
@@ -166,9 +177,7 @@ def _view(parameter: nn.Parameter) -> nn.Parameter:
     return nn.Parameter(parameter.detach(), requires_grad=False)
 
 
-def _routers(
-    routing: LayerRouting, models: int, blocks: int, width: int, device: Any
-) -> Sequence[nn.Module]:
+def _routers(routing: LayerRouting, models: int, blocks: int, width: int, device: Any) -> Sequence[nn.Module]:
     """The router of each block."""
     from merganser.routing.layers._modules import Recalled, Router, StaticShares
 

@@ -113,9 +113,7 @@ class LabelledRows:
         ValueError: If there are not as many labels as inputs.
     """
 
-    def __init__(
-        self, inputs: Float[np.ndarray, "rows ..."], labels: Int[np.ndarray, " rows"]
-    ) -> None:
+    def __init__(self, inputs: Float[np.ndarray, "rows ..."], labels: Int[np.ndarray, " rows"]) -> None:
         import torch
 
         if len(inputs) != len(labels):

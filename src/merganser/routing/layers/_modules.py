@@ -52,9 +52,7 @@ class Router(nn.Module):
     bias: Tensor
     last: Tensor | None
 
-    def __init__(
-        self, experts: int, width: int, *, own: int, own_bias: float, device: torch.device
-    ) -> None:
+    def __init__(self, experts: int, width: int, *, own: int, own_bias: float, device: torch.device) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(experts, width, device=device))
         bias = torch.zeros(experts, device=device)

@@ -48,7 +48,12 @@ class RouterTraining:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"steps": self.steps, "batch": self.batch, "every": self.every, "patience": self.patience or 1}
+        least = {
+            "steps": self.steps,
+            "batch": self.batch,
+            "every": self.every,
+            "patience": self.patience or 1,
+        }
         if wrong := [name for name, value in least.items() if value < 1]:
             raise ValueError(f"Expected `{wrong[0]}` of at least 1, found {least[wrong[0]]}.")
         if not 0 < self.validation < 1:
@@ -137,9 +142,7 @@ class RouterState:
         Raises:
             OutputError: If it cannot be written.
         """
-        tensors = {
-            f"{part}/{name}": value for part in _PARTS for name, value in getattr(self, part).items()
-        }
+        tensors = {f"{part}/{name}": value for part in _PARTS for name, value in getattr(self, part).items()}
         facts = {"step": self.step, "looks": self.looks, "losses": self.losses, "of": of}
         save(tensors, path, metadata={"training": json.dumps(facts)}, overwrite=True)
 

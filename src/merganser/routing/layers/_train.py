@@ -87,7 +87,7 @@ def train_routers(
     state = RouterState.open(place, of=name) if place and begun else RouterState.start(net.weights())
     with evaluating(net.module):
         while True:
-            if not state.looks or state.looks[-1].step < state.step and _is_due(state, settings):
+            if not state.looks or (state.looks[-1].step < state.step and _is_due(state, settings)):
                 net.set_weights(state.weights)
                 state = state.looked(mean_loss(net, data, split.validation, batch=settings.batch))
                 if place is not None:
