@@ -38,7 +38,8 @@ from merganser.evaluation import (
     open_task,
 )
 from merganser.merging import RECIPE_NAME
-from merganser.models import Perceptron, load
+from merganser.models import Perceptron
+from merganser.routing import is_routed, load
 from merganser.weights import atomic_write_text, flat_read, open_checkpoint
 
 _HELD_OUT = "test"
@@ -48,7 +49,7 @@ def evaluate_models(
     models: Annotated[
         list[str],
         typer.Argument(
-            help=f"Models, each a {MODEL_FORMS}, or a recipe.json; the first is what the others are compared with.",
+            help=f"Models, each a {MODEL_FORMS}, a recipe.json, or a routed folder; the first is what the others are compared with.",
             metavar="MODEL…",
             show_default=False,
         ),
@@ -97,7 +98,7 @@ def evaluate_models(
         opened = [open_task(each, rule, scorer=scorer) for each in task]
         chosen = [choose(s, cast("SplitName", split), limit=limit, seed=seed) for s in opened]
         for model in models:
-            if Path(model).name != RECIPE_NAME:
+            if Path(model).name != RECIPE_NAME and not is_routed(model):
                 open_checkpoint(model)  # a name that is wrong shows now, not when its turn comes
         with _bar(quiet=quiet) as watch:
             found = evaluate(models, chosen, _Opener(device, dtype), notes=_notes(opened), watch=watch)

@@ -2,6 +2,69 @@
 
 | names | what |
 | --- | --- |
+| [`LayerRouting`][], [`Level`][], [`LEVELS`][] | what is mixed where, when MLPs are mixed feature by feature |
+| [`assemble`][], [`RoutedNet`][], [`trunk_distance`][] | any torch module with the MLPs of several |
+| [`train_routers`][], [`router_step`][], [`mean_loss`][], [`split_rows`][], [`Split`][] | training of the routers alone |
+| [`RouterTraining`][], [`RouterState`][], [`Look`][] | how they are trained, and where training is |
+| [`TokenWindows`][], [`LabelledRows`][], [`RouterData`][], [`Loss`][] | what they are trained on |
+| [`RoutedModel`][], [`Ingredient`][], [`save_routed`][], [`open_routed`][], [`is_routed`][] | a routed language model, and its folder |
+| [`load`][] | whatever speaks, routed or not |
+| [`ProductOfExperts`][], [`LogitBatch`][] | models combined by what they answer |
 """
 
-__all__: list[str] = []
+from merganser.routing._load import load
+from merganser.routing._outputs import LogitBatch, ProductOfExperts
+from merganser.routing.layers import (
+    LEVELS,
+    Ingredient,
+    LabelledRows,
+    LayerRouting,
+    Level,
+    Look,
+    Loss,
+    RoutedModel,
+    RoutedNet,
+    RouterData,
+    RouterState,
+    RouterTraining,
+    Split,
+    TokenWindows,
+    assemble,
+    is_routed,
+    mean_loss,
+    open_routed,
+    router_step,
+    save_routed,
+    split_rows,
+    train_routers,
+    trunk_distance,
+)
+
+__all__ = [
+    "LEVELS",
+    "Ingredient",
+    "LabelledRows",
+    "LayerRouting",
+    "Level",
+    "LogitBatch",
+    "Look",
+    "Loss",
+    "ProductOfExperts",
+    "RoutedModel",
+    "RoutedNet",
+    "RouterData",
+    "RouterState",
+    "RouterTraining",
+    "Split",
+    "TokenWindows",
+    "assemble",
+    "is_routed",
+    "load",
+    "mean_loss",
+    "open_routed",
+    "router_step",
+    "save_routed",
+    "split_rows",
+    "train_routers",
+    "trunk_distance",
+]
