@@ -25,6 +25,7 @@ from typing import Any, Literal, NamedTuple
 from merganser.comparison._barrier import Barrier
 from merganser.comparison._differences import Differences
 from merganser.comparison._parentage import Kin
+from merganser.comparison._representations import Representations
 from merganser.comparison._thresholds import limit
 
 Action = Literal["merge", "align first", "route", "keep apart"]
@@ -64,7 +65,7 @@ class Evidence:
         likely_base: Which other of the models looks like their base, if none was named.
         barrier: What is lost between them; None if it was not measured.
         unmeasured: Why it could not be, where it was asked for.
-        cka: How alike their representations are on data, in words; None if it was not measured.
+        cka: How alike their representations are on data; None if it was not measured.
     """
 
     differences: Differences
@@ -74,7 +75,7 @@ class Evidence:
     likely_base: str | None = None
     barrier: Barrier | None = None
     unmeasured: str | None = None
-    cka: str | None = None
+    cka: Representations | None = None
 
     @property
     def has_base(self) -> bool:
@@ -203,7 +204,7 @@ def _remarks(known: Evidence) -> tuple[str, ...]:
     if known.unmeasured is not None:
         remarks.append(f"What is lost between them could not be measured: {known.unmeasured}")
     if known.cka is not None:
-        remarks.append(f"Representations: {known.cka}.")
+        remarks.append(f"Representations: {known.cka.words}.")
     return tuple(remarks)
 
 
