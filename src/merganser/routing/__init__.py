@@ -8,11 +8,12 @@
 | [`RouterTraining`][], [`RouterState`][], [`Look`][] | how they are trained, and where training is |
 | [`TokenWindows`][], [`LabelledRows`][], [`RouterData`][], [`Loss`][] | what they are trained on |
 | [`RoutedModel`][], [`Ingredient`][], [`save_routed`][], [`open_routed`][], [`is_routed`][] | a routed language model, and its folder |
-| [`load`][] | whatever speaks, routed or not |
+| [`load`][], [`Opener`][] | whatever speaks, routed or not; what a task asks |
 | [`ProductOfExperts`][], [`LogitBatch`][] | models combined by what they answer |
 """
 
 from merganser.routing._load import load
+from merganser.routing._opener import Opener
 from merganser.routing._outputs import LogitBatch, ProductOfExperts
 from merganser.routing.layers import (
     LEVELS,
@@ -49,6 +50,7 @@ __all__ = [
     "LogitBatch",
     "Look",
     "Loss",
+    "Opener",
     "ProductOfExperts",
     "RoutedModel",
     "RoutedNet",
