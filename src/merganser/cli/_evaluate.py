@@ -49,7 +49,8 @@ def evaluate_models(
     models: Annotated[
         list[str],
         typer.Argument(
-            help=f"Models, each a {MODEL_FORMS}, a recipe.json, or a routed folder; the first is what the others are compared with.",
+            help=f"Models, each a {MODEL_FORMS}, a recipe.json, or a routed folder; the first is what the others are "
+            "compared with.",
             metavar="MODEL…",
             show_default=False,
         ),

@@ -4,10 +4,12 @@
 | --- | --- |
 | [`LayerRouting`][], [`Level`][], [`LEVELS`][] | what is mixed where, when MLPs are mixed feature by feature |
 | [`assemble`][], [`RoutedNet`][], [`trunk_distance`][] | any torch module with the MLPs of several |
-| [`train_routers`][], [`router_step`][], [`mean_loss`][], [`split_rows`][], [`Split`][] | training of the routers alone |
+| [`train_routers`][], [`router_step`][], [`mean_loss`][], [`split_rows`][], [`Split`][] | training, of routers alone |
 | [`RouterTraining`][], [`RouterState`][], [`Look`][] | how they are trained, and where training is |
 | [`TokenWindows`][], [`LabelledRows`][], [`RouterData`][], [`Loss`][] | what they are trained on |
-| [`RoutedModel`][], [`Ingredient`][], [`save_routed`][], [`open_routed`][], [`is_routed`][] | a routed language model, and its folder |
+| [`usage_of`][], [`Usage`][] | who is used where |
+| [`RoutedModel`][], [`Ingredient`][] | a language model that is routed |
+| [`save_routed`][], [`open_routed`][], [`is_routed`][] | the folder of one |
 | [`load`][] | whatever speaks, routed or not |
 | [`ProductOfExperts`][], [`LogitBatch`][] | models combined by what they answer |
 """
@@ -29,6 +31,7 @@ from merganser.routing.layers import (
     RouterTraining,
     Split,
     TokenWindows,
+    Usage,
     assemble,
     is_routed,
     mean_loss,
@@ -38,6 +41,7 @@ from merganser.routing.layers import (
     split_rows,
     train_routers,
     trunk_distance,
+    usage_of,
 )
 
 __all__ = [
@@ -57,6 +61,7 @@ __all__ = [
     "RouterTraining",
     "Split",
     "TokenWindows",
+    "Usage",
     "assemble",
     "is_routed",
     "load",
@@ -67,4 +72,5 @@ __all__ = [
     "split_rows",
     "train_routers",
     "trunk_distance",
+    "usage_of",
 ]
