@@ -11,11 +11,12 @@
 | [`RoutedModel`][], [`Ingredient`][] | a language model that is routed |
 | [`save_routed`][], [`open_routed`][], [`is_routed`][] | the folder of one |
 | [`load`][] | whatever speaks, routed or not |
-| [`ProductOfExperts`][], [`LogitBatch`][] | models combined by what they answer |
+| [`ProductOfExperts`][], [`LogitBatch`][], [`ProductModel`][] | models combined by what they answer |
 """
 
 from merganser.routing._load import load
 from merganser.routing._outputs import LogitBatch, ProductOfExperts
+from merganser.routing._product_model import ProductModel
 from merganser.routing.layers import (
     LEVELS,
     Ingredient,
@@ -53,6 +54,7 @@ __all__ = [
     "LogitBatch",
     "Look",
     "Loss",
+    "ProductModel",
     "ProductOfExperts",
     "RoutedModel",
     "RoutedNet",
