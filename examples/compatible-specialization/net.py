@@ -7,7 +7,8 @@ how alike the specialists still represent the task.
 
     python net.py --seeds 0 1 2 --out net.json
 
-After Pari, Jelassi, Agrawal, *Collective Model Intelligence Requires Compatible Specialization*, 2024, arXiv 2411.02207.
+After Pari, Jelassi, Agrawal, *Collective Model Intelligence Requires Compatible Specialization*, 2024,
+arXiv 2411.02207.
 """
 
 from __future__ import annotations

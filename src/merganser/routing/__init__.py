@@ -4,17 +4,20 @@
 | --- | --- |
 | [`LayerRouting`][], [`Level`][], [`LEVELS`][] | what is mixed where, when MLPs are mixed feature by feature |
 | [`assemble`][], [`RoutedNet`][], [`trunk_distance`][] | any torch module with the MLPs of several |
-| [`train_routers`][], [`router_step`][], [`mean_loss`][], [`split_rows`][], [`Split`][] | training of the routers alone |
+| [`train_routers`][], [`router_step`][], [`mean_loss`][], [`split_rows`][], [`Split`][] | training, of routers alone |
 | [`RouterTraining`][], [`RouterState`][], [`Look`][] | how they are trained, and where training is |
 | [`TokenWindows`][], [`LabelledRows`][], [`RouterData`][], [`Loss`][] | what they are trained on |
-| [`RoutedModel`][], [`Ingredient`][], [`save_routed`][], [`open_routed`][], [`is_routed`][] | a routed language model, and its folder |
+| [`usage_of`][], [`Usage`][] | who is used where |
+| [`RoutedModel`][], [`Ingredient`][] | a language model that is routed |
+| [`save_routed`][], [`open_routed`][], [`is_routed`][] | the folder of one |
 | [`load`][], [`Opener`][] | whatever speaks, routed or not; what a task asks |
-| [`ProductOfExperts`][], [`LogitBatch`][] | models combined by what they answer |
+| [`ProductOfExperts`][], [`LogitBatch`][], [`ProductModel`][] | models combined by what they answer |
 """
 
 from merganser.routing._load import load
 from merganser.routing._opener import Opener
 from merganser.routing._outputs import LogitBatch, ProductOfExperts
+from merganser.routing._product_model import ProductModel
 from merganser.routing.layers import (
     LEVELS,
     Ingredient,
@@ -30,6 +33,7 @@ from merganser.routing.layers import (
     RouterTraining,
     Split,
     TokenWindows,
+    Usage,
     assemble,
     is_routed,
     mean_loss,
@@ -39,6 +43,7 @@ from merganser.routing.layers import (
     split_rows,
     train_routers,
     trunk_distance,
+    usage_of,
 )
 
 __all__ = [
@@ -51,6 +56,7 @@ __all__ = [
     "Look",
     "Loss",
     "Opener",
+    "ProductModel",
     "ProductOfExperts",
     "RoutedModel",
     "RoutedNet",
@@ -59,6 +65,7 @@ __all__ = [
     "RouterTraining",
     "Split",
     "TokenWindows",
+    "Usage",
     "assemble",
     "is_routed",
     "load",
@@ -69,4 +76,5 @@ __all__ = [
     "split_rows",
     "train_routers",
     "trunk_distance",
+    "usage_of",
 ]

@@ -138,7 +138,7 @@ def test_a_strong_own_bias_begins_with_the_blocks_own_depth():
 
 def test_models_stay_what_they_were_and_no_tensor_is_copied(family):
     trunk, experts = experts_on_one_trunk(family)
-    inputs, before = inputs_of(family), {n: p for n, p in trunk.named_parameters()}
+    inputs, before = inputs_of(family), dict(trunk.named_parameters())
     said = logits_of(trunk, inputs)
     net = assemble(trunk, experts, LayerRouting("layers"))
     logits_of(randomised(net).module, inputs)

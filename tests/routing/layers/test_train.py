@@ -141,7 +141,7 @@ def test_a_loss_that_is_no_number_says_so():
     data.inputs[:] = float("nan")
     with pytest.raises(NonFiniteOutputError, match="validation rows is NaN"):
         train_routers(net, data)
-    with pytest.raises(NonFiniteOutputError, match="loss of step 0 .* is nan"):
+    with pytest.raises(NonFiniteOutputError, match=r"loss of step 0 .* is nan"):
         router_step(net, data, RouterTraining(), RouterState.start(net.weights()), range(200))
 
 

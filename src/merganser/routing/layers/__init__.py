@@ -4,9 +4,11 @@
 | --- | --- |
 | [`LayerRouting`][], [`Level`][], [`LEVELS`][] | what is mixed where |
 | [`assemble`][], [`RoutedNet`][], [`trunk_distance`][] | any torch module with the MLPs of several |
-| [`train_routers`][], [`router_step`][], [`mean_loss`][], [`split_rows`][], [`Split`][] | training of the routers alone |
+| [`train_routers`][], [`router_step`][], [`mean_loss`][], [`split_rows`][], [`Split`][] | training, of routers alone |
 | [`RouterTraining`][], [`RouterState`][], [`Look`][] | how it is trained, and where it is |
-| [`TokenWindows`][], [`LabelledRows`][], [`RouterData`][], [`Loss`][] | what it is trained on || [`RoutedModel`][], [`Ingredient`][] | a language model that is routed |
+| [`TokenWindows`][], [`LabelledRows`][], [`RouterData`][], [`Loss`][] | what it is trained on |
+| [`usage_of`][], [`Usage`][] | who is used where |
+| [`RoutedModel`][], [`Ingredient`][] | a language model that is routed |
 | [`save_routed`][], [`open_routed`][], [`is_routed`][] | it as a folder |
 """
 
@@ -17,6 +19,7 @@ from merganser.routing.layers._model import Ingredient, RoutedModel
 from merganser.routing.layers._plan import LEVELS, LayerRouting, Level
 from merganser.routing.layers._state import Look, RouterState, RouterTraining
 from merganser.routing.layers._train import Split, mean_loss, router_step, split_rows, train_routers
+from merganser.routing.layers._usage import Usage, usage_of
 
 __all__ = [
     "LEVELS",
@@ -33,6 +36,7 @@ __all__ = [
     "RouterTraining",
     "Split",
     "TokenWindows",
+    "Usage",
     "assemble",
     "is_routed",
     "mean_loss",
@@ -42,4 +46,5 @@ __all__ = [
     "split_rows",
     "train_routers",
     "trunk_distance",
+    "usage_of",
 ]

@@ -4,7 +4,7 @@
 | --- | --- |
 | ``routed.json`` | version, routing, trunk and experts: reference and digest of each |
 | ``router.safetensors`` | the routers' weights, float32 |
-| ``trunk/``, ``experts/NAME/`` | copies, if it is self-contained: the trunk whole, of experts the MLPs and the configuration |
+| ``trunk/``, ``experts/NAME/`` | copies, if it is self-contained; of experts the MLPs and the configuration |
 """
 
 from __future__ import annotations
@@ -151,9 +151,9 @@ def _opened(folder: Path, said: Mapping[str, Any], file: Path) -> Checkpoint:
     checkpoint = open_checkpoint(folder / reference if "origin" in said else reference)
     if checkpoint.digest != said["digest"]:
         raise CheckpointError(
-            f"{checkpoint.source} is not the model that {file} was made of: expected the digest {said['digest'][:16]}…, "
-            f"found {checkpoint.digest[:16]}…. Put that model back, or route anew; `self_contained` copies what is "
-            "needed."
+            f"{checkpoint.source} is not the model that {file} was made of: expected the digest "
+            f"{said['digest'][:16]}…, found {checkpoint.digest[:16]}…. Put that model back, or route anew; "
+            "`self_contained` copies what is needed."
         )
     return checkpoint
 

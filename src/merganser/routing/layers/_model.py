@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +111,12 @@ class RoutedModel(SpokenModel):
                 f"{self.trunk.source} has no tokenizer. Open it as a folder with `tokenizer.json` beside the tensors."
             )
         return self._tokens
+
+    @property
+    def digest(self) -> str:
+        """A name for the models that it is made of; reads them once."""
+        parts = [self.trunk.digest, *(each.checkpoint.digest for each in self.ingredients.values())]
+        return hashlib.sha256(json.dumps([*parts, str(self.net.module.dtype)]).encode()).hexdigest()
 
     @property
     def size(self) -> int:

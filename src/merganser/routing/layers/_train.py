@@ -58,6 +58,7 @@ def train_routers(
     settings: RouterTraining | None = None,
     *,
     keep: str | Path | None = None,
+    of: str = "",
     watch: Callable[[RouterState], None] | None = None,
 ) -> RouterState:
     """Train the routers of a net, and leave it with the weights that were best on the validation rows.
@@ -68,6 +69,7 @@ def train_routers(
         settings: How; by default as the paper.
         keep: A ``.safetensors`` file for the state, written at each look. If it is there, training goes on from it,
             to the same end as if it had never stopped. It stays when training is over.
+        of: What the models of the net are, such as [`RoutedModel.digest`][]; `keep` is no good for others.
         watch: Called with the state after each step and look.
 
     Returns:
@@ -82,7 +84,7 @@ def train_routers(
     settings = settings or RouterTraining()
     split = split_rows(data, settings)
     place = None if keep is None else Path(keep)
-    name = fingerprint_of(settings, net.routing.to_json(), net.experts, data.digest)
+    name = fingerprint_of(settings, net.routing.to_json(), net.experts, data.digest, of)
     begun = place is not None and place.exists()
     state = RouterState.open(place, of=name) if place and begun else RouterState.start(net.weights())
     with evaluating(net.module):
