@@ -109,8 +109,8 @@ def test_data_are_lines_questions_or_arrays(tmp_path, small_npz):
     assert read_data(str(questions))[:2] == ["Once 0", "Once 1"]
     chosen = choose(open_task(questions), "search")
     assert len(data_of(chosen)) == len(chosen)
-    assert set(data_of(chosen, limit=10)) < set(read_data(str(questions)))
-    assert data_of(chosen, limit=7) is None
+    assert set(data_of(chosen)) < set(read_data(str(questions)))
+    assert data_of(choose(open_task(questions), "search", limit=7)) is None
     with pytest.raises(TaskError, match="at least 8 texts"):
         read_data(str(small_npz), limit=3)
 

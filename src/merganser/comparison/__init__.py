@@ -12,6 +12,8 @@ In weight space, without data:
 | [`parentage`][], [`Parentage`][], [`Kin`][], [`Kinship`][] | who is related to whom; which one is the base |
 | [`spectra`][], [`Spectrum`][], [`spectra_by_layer`][], [`LayerSpectra`][] | singular values and directions |
 | [`barrier`][], [`Barrier`][] | what is lost on the line between two models |
+| [`stop_specialising`][], [`Series`][], [`Step`][], [`read_series`][] | two models trained apart, step by step |
+| [`may_be_best`][] | which steps the samples cannot tell from the best |
 
 On data, at all layers of all models in one pass:
 
@@ -38,6 +40,7 @@ Long work tells a `watch` how far it is, in [`Tick`][]s.
 """
 
 from merganser.comparison._barrier import Barrier, barrier
+from merganser.comparison._best_steps import may_be_best
 from merganser.comparison._compare import Comparison, Group, Pair, compare
 from merganser.comparison._compare_features import Compared, compare_features
 from merganser.comparison._components import COMPONENTS
@@ -50,6 +53,7 @@ from merganser.comparison._parentage import Kin, Kinship, Parentage, parentage
 from merganser.comparison._procrustes import ProcrustesSums
 from merganser.comparison._relations import Measure, Relations, Site, relate
 from merganser.comparison._representations import Depth, Representations
+from merganser.comparison._series import Series, Step, read_series, stop_specialising
 from merganser.comparison._similarity import Estimate, Similarity, Spread
 from merganser.comparison._spectra import LayerSpectra, Spectrum, spectra, spectra_by_layer
 from merganser.comparison._sums import SimilaritySums
@@ -85,11 +89,13 @@ __all__ = [
     "Reduce",
     "Relations",
     "Representations",
+    "Series",
     "Similarity",
     "SimilaritySums",
     "Site",
     "Spectrum",
     "Spread",
+    "Step",
     "TaskVectors",
     "Threshold",
     "Tick",
@@ -104,10 +110,13 @@ __all__ = [
     "features",
     "geometry",
     "judge",
+    "may_be_best",
     "parentage",
     "read_data",
+    "read_series",
     "relate",
     "spectra",
     "spectra_by_layer",
+    "stop_specialising",
     "view_for",
 ]

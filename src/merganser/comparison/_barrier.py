@@ -38,6 +38,7 @@ from merganser.weights import Checkpoint, check_aligned, flat_read
 POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where on the line models are scored."""
 
+_MIDDLE = 0.5
 _BLOCK = 64
 """Samples between two looks at the progress."""
 
@@ -76,10 +77,16 @@ class Barrier:
         value, low, high = (max(column) for column in zip(*self.shortfalls.values(), strict=True))
         return Interval(value, low, high)
 
+    @property
+    def gain(self) -> Interval:
+        """What the average of the two scores beyond the better of them, on the same samples."""
+        better = max((0.0, 1.0), key=lambda t: self.means[t].value)
+        return difference_interval(self.scores[_MIDDLE], self.scores[better])
+
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         points = [{"t": t, **interval._asdict()} for t, interval in self.means.items()]
-        return {"height": self.height._asdict(), "points": points}
+        return {"height": self.height._asdict(), "gain": self.gain._asdict(), "points": points}
 
 
 def barrier(

@@ -17,6 +17,7 @@ from merganser.comparison._differences import differences_between
 from merganser.comparison._geometry import Geometry, geometry, names_of
 from merganser.comparison._parentage import Parentage, parentage
 from merganser.comparison._representations import represent, representations
+from merganser.comparison._save import save_found
 from merganser.comparison._similarity import Similarity
 from merganser.comparison._spectra import LayerSpectra, Spectrum, spectra, spectra_by_layer
 from merganser.comparison._thresholds import THRESHOLDS
@@ -118,6 +119,14 @@ class Comparison:
             "unseen": dict(self.unseen),
             "thresholds": {name: {**row._asdict(), "calibrated": False} for name, row in THRESHOLDS.items()},
         }
+
+    def save(self, folder: str | Path) -> Path:
+        """Write everything to `comparison.json` in a folder, atomically.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        return save_found(folder, "comparison", self.to_json())
 
 
 def compare(

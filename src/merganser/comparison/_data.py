@@ -44,12 +44,11 @@ def read_data(reference: str, *, limit: int | None = None) -> Data:
     return _enough(texts[:limit], reference)
 
 
-def data_of(chosen: Chosen, *, limit: int | None = None) -> Data | None:
+def data_of(chosen: Chosen) -> Data | None:
     """What the samples of a task consist of: questions as they stand in the file, or arrays.
 
     Args:
         chosen: The samples.
-        limit: Take the first so many.
 
     Returns:
         None if the task has neither, or fewer than 8.
@@ -61,9 +60,9 @@ def data_of(chosen: Chosen, *, limit: int | None = None) -> Data | None:
         elif isinstance(task, Classification):
             arrays.append(task.inputs[ids])
     if arrays and not texts and len({each.shape[1:] for each in arrays}) == 1:
-        inputs = np.concatenate(arrays)[:limit]
+        inputs = np.concatenate(arrays)
         return inputs if len(inputs) >= FEWEST_ROWS else None
-    return texts[:limit] if len(texts[:limit]) >= FEWEST_ROWS else None
+    return texts if len(texts) >= FEWEST_ROWS else None
 
 
 def view_for(
