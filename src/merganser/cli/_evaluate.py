@@ -98,7 +98,9 @@ def evaluate_models(
             if Path(model).name != RECIPE_NAME and not is_routed(model):
                 open_checkpoint(model)  # a name that is wrong shows now, not when its turn comes
         with _bar(quiet=quiet) as watch:
-            found = evaluate(models, chosen, Opener(device=device, dtype=dtype), notes=_notes(opened), watch=watch)
+            found = evaluate(
+                models, chosen, Opener(device=device, dtype=dtype), notes=_notes(opened), watch=watch
+            )
         if not quiet:
             _show_notes(found, split)
         if as_json:

@@ -16,7 +16,7 @@ from merganser.decision._candidates import AVERAGE, Candidate, candidates_of
 from merganser.decision._decision import KINDS, Decision, Kind, Option
 from merganser.decision._scores import Asked, Row, Scored, Split, asked_of, score, searched
 from merganser.evaluation import GenerativeTask, Splits, Stage
-from merganser.merging import default_workers, merge, plan_merge
+from merganser.merging import METHODS, default_workers, merge, plan_merge
 from merganser.routing import Opener
 from merganser.routing.requests import (
     ExpertsFile,
@@ -28,7 +28,7 @@ from merganser.routing.requests import (
     save_router,
 )
 from merganser.routing.requests import Row as RoutedRow
-from merganser.weights import Checkpoint, Execution, atomic_write_text, open_checkpoint
+from merganser.weights import Execution, atomic_write_text, open_checkpoint
 
 Watch: TypeAlias = Callable[[Tick | Stage], None]
 
@@ -155,7 +155,7 @@ class _Work:
         Raises:
             RunError: If none could be scored.
         """
-        self.opener.known = {name: open_checkpoint(reference) for name, reference in self.references.items()}
+        self.opener.known |= {name: open_checkpoint(reference) for name, reference in self.references.items()}
         found = {name: self._scored(name) for name in self.references}
         for name, each in found.items():
             if each.failed:
@@ -197,12 +197,17 @@ class _Work:
         """A merge in memory, or its plan for a language model, which carries it out when it is scored."""
         models = [open_checkpoint(list(self.references.values())[i]) for i in candidate.members]
         base = self._base_for(candidate)
+        opened = None if base is None else open_checkpoint(base)
         if self.asked["search"].texts is None:
-            return merge(models, candidate.method, base=base, seed=self.seed, workers=self.execution.workers)
-        return plan_merge(models, candidate.method, base=base, seed=self.seed)
+            return merge(
+                models, candidate.method, base=opened, seed=self.seed, workers=self.execution.workers
+            )
+        return plan_merge(models, candidate.method, base=opened, seed=self.seed)
 
-    def _base_for(self, candidate: Candidate) -> Checkpoint | None:
-        return None if self.base is None or candidate.method == AVERAGE else open_checkpoint(self.base)
+    def _base_for(self, candidate: Candidate) -> str | None:
+        """The base, for methods that take one; the average is that of the models alone."""
+        takes_none = candidate.method == AVERAGE or METHODS[candidate.method].rule.base == "refused"
+        return None if takes_none else self.base
 
     def _names(self, candidate: Candidate) -> list[str]:
         names = list(self.references)
@@ -252,8 +257,7 @@ class _Work:
         self, alone: Mapping[str, Mapping[Split, Row]], best: Mapping[Split, Row], settings: RouterSettings
     ) -> list[Option]:
         """A router of requests, fitted to the search scores and written; none where it cannot be."""
-        texts = {split: each.texts for split, each in self.asked.items()}
-        if len(alone) < 2 or texts["search"] is None:
+        if len(alone) < 2 or self.asked["search"].texts is None:
             self.notes.append("Requests have no words, so no router was fitted.")
             return []
         try:
@@ -262,10 +266,10 @@ class _Work:
             self.notes.append(f"No router was fitted: {error}")
             return []
         save_router(router, self.folder / ROUTER, experts=self._experts(list(alone)), overwrite=True)
-        choices = {split: _choices(router, texts[split] or ()) for split in self.asked}
+        choices = {split: _choices(router, each.texts or ()) for split, each in self.asked.items()}
         rows: dict[Split, Row] = {
-            split: np.choose(choice, [alone[name][split] for name in router.experts])
-            for split, choice in choices.items()
+            split: np.choose(choices[split], [alone[name][split] for name in router.experts])
+            for split in self.asked
         }
         shares = np.bincount(choices["test"], minlength=len(alone)) / len(choices["test"])
         uses = dict(zip(router.experts, map(float, shares), strict=True))
@@ -291,13 +295,13 @@ class _Work:
         merge(
             [list(self.references.values())[i] for i in candidate.members],
             candidate.method,
-            base=None if candidate.method == AVERAGE else self.base,
+            base=self._base_for(candidate),
             seed=self.seed,
             workers=self.execution.workers,
             out=self.folder / MERGED,
             overwrite=True,
         )
-        self.notes.append(f"{name} is in {self.folder / MERGED}.")
+        self.notes.append(f"{name} is written to `{MERGED}/`.")
 
 
 def names_of(references: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,8 +28,6 @@ from merganser.evaluation import (
 from merganser.weights import atomic_write_text
 
 Split: TypeAlias = Literal["search", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("search", "validation", "test")
-
 Row: TypeAlias = Float[np.ndarray, " samples"]
 
 
@@ -143,7 +141,9 @@ def _read(path: Path, asked: Mapping[Split, Asked]) -> Scored:
     try:
         facts = json.loads(path.read_text())
         failed, scores = facts["failed"], facts["scores"]
-        rows = {} if failed else {split: np.array(scores[split], dtype=np.float64) for split in asked}
+        rows: dict[Split, Row] = {}
+        if failed is None:
+            rows = {split: np.array(scores[split], dtype=np.float64) for split in asked}
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{path} is damaged: {type(error).__name__} {error}. Delete it to score anew."
@@ -162,7 +162,7 @@ def asked_of(tasks: Sequence[Splits], *, limit: int | None, seed: int) -> dict[S
     Raises:
         TaskError: If a task has no validation or no test split.
     """
-    return {split: Asked.of(tasks, split, limit=limit, seed=seed) for split in SPLITS}
+    return {split: Asked.of(tasks, split, limit=limit, seed=seed) for split in get_args(Split)}
 
 
 def searched(tasks: Sequence[Splits], split: SplitName, *, limit: int | None, seed: int) -> Chosen:

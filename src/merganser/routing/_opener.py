@@ -32,7 +32,7 @@ class Opener:
         known: Mapping[str, Checkpoint | MergePlan] | None = None,
     ) -> None:
         self._device, self._dtype = device, dtype
-        self.known = dict(known or {})
+        self.known: dict[str, Checkpoint | MergePlan] = dict(known or {})
         self._name, self._model = "", None
 
     def __call__(self, name: str, task: Task) -> Any:
