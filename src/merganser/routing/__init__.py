@@ -2,6 +2,7 @@
 
 | names | what |
 | --- | --- |
+| `merganser.routing.requests` | request by request: contracts, experts, a router and its dispatcher |
 """
 
 __all__: list[str] = []

@@ -3,8 +3,8 @@ r"""The rule that decides: the expert of the highest utility, or nobody.
 $$e^* = \arg\max_e\; \hat s_e - \lambda c_e, \qquad \text{abstain if } \max_e \hat s_e < \tau$$
 
 with predicted scores $\hat s_e$, costs $c_e$, the price $\lambda$ of a unit of cost and the threshold $\tau$. Both can
-be chosen on validation: the smallest price that keeps a mean cost, the smallest threshold that keeps a mean score of what
-is answered.
+be chosen on validation: the smallest price that keeps a mean cost, the smallest threshold that keeps a mean score of
+what is answered.
 """
 
 from __future__ import annotations
