@@ -106,7 +106,7 @@ def improve(
     is_known = np.array([task != "moods" for task in data.tasks])
     before = fit_router(data.where(is_known), file.router)
     scores = {(row.text, row.expert): row.score for row in data.rows()}
-    dispatcher = Dispatcher(before, experts, fallback=file.fallback, log=log)
+    dispatcher = Dispatcher(before, experts, fallback=file.fallback, explore=0.5, log=log)
     for text in data.where(~is_known).part("search").texts:
         trace = dispatcher.ask(text)
         if trace.expert is not None:  # somebody looks at the answer

@@ -128,6 +128,10 @@ def run(
         float | None,
         typer.Option(help="Longest time of a request altogether.", show_default="its experts' limits"),
     ] = None,
+    explore: Annotated[
+        float,
+        typer.Option(help="Share of requests that try another expert first, for the log to learn from.", max=1, min=0),
+    ] = 0.0,
     show_trace: Annotated[bool, typer.Option("--trace", help="Show who was asked, and what came.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -144,6 +148,7 @@ def run(
             fallback=experts_file.fallback,
             most_experts=experts_file.most_experts,
             seconds=seconds,
+            explore=explore,
             log=None if log is None else OutcomeLog(log),
         )
         traces = []

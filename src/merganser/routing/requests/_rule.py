@@ -61,12 +61,14 @@ class Decision:
         order: Experts that can take the request, the best first.
         abstained: Whether none is good enough.
         refused: Experts whose contract does not take the request, with the reason.
+        explored: Whether the first was drawn, to learn about it.
     """
 
     predicted: dict[str, float]
     order: tuple[str, ...]
     abstained: bool = False
     refused: dict[str, str] = field(default_factory=dict)
+    explored: bool = False
 
 
 def price_within(
