@@ -130,7 +130,9 @@ def run(
     ] = None,
     explore: Annotated[
         float,
-        typer.Option(help="Share of requests that try another expert first, for the log to learn from.", max=1, min=0),
+        typer.Option(
+            help="Share of requests that try another expert first, for the log to learn from.", max=1, min=0
+        ),
     ] = 0.0,
     show_trace: Annotated[bool, typer.Option("--trace", help="Show who was asked, and what came.")] = False,
     as_json: Json = False,

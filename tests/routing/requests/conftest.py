@@ -4,13 +4,12 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from merganser.routing.requests import Expert, Limits, Row, RoutingData, question_answering, threaded
+from merganser.routing.requests import Expert, Limits, RoutingData, Row, question_answering, threaded
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -36,7 +35,9 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps({"choices": [{"message": {"content": None}}]}))
         else:
             message = {"role": "assistant", "content": f"You said {prompt}"}
-            self._send(200, json.dumps({"choices": [{"message": message}], "usage": {"completion_tokens": 4}}))
+            self._send(
+                200, json.dumps({"choices": [{"message": message}], "usage": {"completion_tokens": 4}})
+            )
 
     def _send(self, code, text):
         self.send_response(code)
@@ -87,7 +88,10 @@ def rows_of_two(count=60, split="all"):
     """Sums that only `sums` solves and words that only `words` solves."""
     rows = []
     for n in range(count):
-        sum_, said = f"What is {n * 7} plus {n + 3}?", f"Which word rhymes with {'abcdefgh'[n % 8] * (1 + n // 8)}at?"
+        sum_, said = (
+            f"What is {n * 7} plus {n + 3}?",
+            f"Which word rhymes with {'abcdefgh'[n % 8] * (1 + n // 8)}at?",
+        )
         for text, is_sum in ((sum_, True), (said, False)):
             task = "sums" if is_sum else "rhymes"
             rows.append(Row("sums", text, float(is_sum), split, is_sum, task))

@@ -49,7 +49,9 @@ def test_a_field_that_holds_braces_is_not_filled_in_again():
 
 
 def test_what_was_wrong_is_told():
-    told = PLANNING.question(PLANNING.accept({"start": "a", "end": "b"}), Violation("output", "steps: missing"))
+    told = PLANNING.question(
+        PLANNING.accept({"start": "a", "end": "b"}), Violation("output", "steps: missing")
+    )
     assert "steps: missing" in told
 
 
@@ -59,7 +61,9 @@ def test_json_is_found_in_prose_and_in_fences():
     assert PLANNING.read('{"example": 1} {"steps": ["swim"]}').steps == ["swim"]
 
 
-@pytest.mark.parametrize("text", ["", "  \n", "no", '{"steps": "walk"}', '{"steps"', "[" * 9999, '{"a":' * 9999])
+@pytest.mark.parametrize(
+    "text", ["", "  \n", "no", '{"steps": "walk"}', '{"steps"', "[" * 9999, '{"a":' * 9999]
+)
 def test_everything_else_is_a_violation(text):
     found = PLANNING.read(text)
     assert found.side == "output"

@@ -167,7 +167,10 @@ GOOD = {
         ({"expert": []}, "unknown key `expert`. Did you mean `experts`"),
         ({"experts": []}, "`experts`"),
         ({"fallback": ["b"]}, "`fallback` names b"),
-        ({"experts": [{"name": "a", "contract": "words"}]}, "one of function, model and endpoint, found none"),
+        (
+            {"experts": [{"name": "a", "contract": "words"}]},
+            "one of function, model and endpoint, found none",
+        ),
         ({"experts": [{"name": "a", "function": "m:f", "contract": "word"}]}, "there are: words"),
         ({"experts": [*GOOD["experts"], *GOOD["experts"]]}, "a name of its own"),
         ({"router": {"kind": "oracle"}}, "`router.kind`"),

@@ -8,8 +8,8 @@ import pytest
 from merganser._errors import ConfigError, OutputError, TaskError
 from merganser.routing.requests import (
     RouterSettings,
-    Row,
     RoutingData,
+    Row,
     Rule,
     calibration_of,
     compare_routers,
@@ -175,7 +175,14 @@ def test_a_pickle_in_the_arrays_is_not_unpickled(two, tmp_path):
 def test_rows_are_read_as_evaluate_writes_them(two, tmp_path):
     (tmp_path / "rows.jsonl").write_text(write_rows(two))
     assert RoutingData.of(read_rows(tmp_path / "rows.jsonl"), two.matrix.models).digest == two.digest
-    line = {"model": "path/to/sums", "question": "1 + 1", "score": 0.5, "split": "test", "sample": "ab", "response": " "}
+    line = {
+        "model": "path/to/sums",
+        "question": "1 + 1",
+        "score": 0.5,
+        "split": "test",
+        "sample": "ab",
+        "response": " ",
+    }
     (tmp_path / "rows.jsonl").write_text(json.dumps(line) + "\n")
     [row] = read_rows(tmp_path / "rows.jsonl", {"path/to/sums": "sums"})
     assert row == Row("sums", "1 + 1", 0.5, "test", False)
@@ -231,11 +238,11 @@ def test_an_expert_that_breaks_its_contract_is_followed_by_the_next():
 def test_routers_are_compared_on_the_same_samples(two):
     is_test = np.array([n % 3 == 0 for n in range(len(two))])
     good = fit_router(two.where(~is_test))
-    swapped = [
-        row._replace(score=1 - row.score, answered=True) for row in two.where(~is_test).rows()
-    ]
+    swapped = [row._replace(score=1 - row.score, answered=True) for row in two.where(~is_test).rows()]
     bad = fit_router(RoutingData.of(swapped, two.matrix.models))
-    tested = RoutingData.of([row._replace(answered=True) for row in two.where(is_test).rows()], two.matrix.models)
+    tested = RoutingData.of(
+        [row._replace(answered=True) for row in two.where(is_test).rows()], two.matrix.models
+    )
     found = compare_routers(bad, good, tested)
     assert (found.before.value, found.after.value, found.worse) == (0.0, 1.0, 0)
     assert found.difference.low > 0.9
