@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from merganser.cli import _route_requests
 from merganser.cli._route_layers import route_layers
 
 app = typer.Typer(
@@ -14,9 +15,9 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Without this a group of one command is that command."""
-
-
 app.command("layers")(route_layers)
+app.command("fit")(_route_requests.fit)
+app.command("run")(_route_requests.run)
+app.command("evaluate")(_route_requests.evaluate_route)
+app.command("grade")(_route_requests.grade)
+app.command("refit")(_route_requests.refit)

@@ -10,6 +10,7 @@
 | [`share_info`][], [`ShareInfo`][], [`LayerShare`][] | how much of each seed is where in the winner |
 | [`path_info`][], [`PathInfo`][], [`path_words`][] | through whose blocks a winner that is a path goes |
 | [`explanation_chart`][], [`write_explanation`][] | what became of the task vectors in a merge |
+| [`write_routing_report`][] | how good a router is |
 
 Nothing that draws is imported before a report is written.
 """
@@ -18,6 +19,7 @@ from merganser.report._explanation import explanation_chart, write_explanation
 from merganser.report._fronts import FrontsInfo, Marked, Stage, fronts_info
 from merganser.report._lineage import Ancestor, Descent, LineageInfo, lineage_info
 from merganser.report._path_info import PathInfo, path_info, path_words
+from merganser.report._routing import write_routing_report
 from merganser.report._run_info import Failure, RunInfo, run_info
 from merganser.report._shares import LayerShare, ShareInfo, share_info
 from merganser.report._wins import WinInfo, niche_order, win_info
@@ -47,4 +49,5 @@ __all__ = [
     "win_info",
     "write_explanation",
     "write_report",
+    "write_routing_report",
 ]

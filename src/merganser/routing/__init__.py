@@ -12,6 +12,7 @@
 | [`save_routed`][], [`open_routed`][], [`is_routed`][] | the folder of one |
 | [`load`][], [`Opener`][] | whatever speaks, routed or not; what a task asks |
 | [`ProductOfExperts`][], [`LogitBatch`][], [`ProductModel`][] | models combined by what they answer |
+| `merganser.routing.requests` | request by request: contracts, experts, a router and its dispatcher |
 """
 
 from merganser.routing._load import load

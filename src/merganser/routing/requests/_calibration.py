@@ -4,7 +4,7 @@ r"""Scores that can be believed: calibration, and how far it holds.
 | --- | --- | --- |
 | Platt's sigmoid | $p = 1 / (1 + e^{-(a z + b)})$, fitted to targets drawn in by one count | [`Platt`][] |
 | isotonic regression | the step function that rises and has the least squared error | [`Isotonic`][] |
-| expected calibration error | $\sum_b \frac{n_b}{n} \lvert \bar p_b - \bar y_b \rvert$, equal bins | [`calibration_of`][] |
+| expected calibration error | $\sum_b \frac{n_b}{n} \lvert \bar p_b - \bar y_b \rvert$ | [`calibration_of`][] |
 | Brier score | mean of $(p - y)^2$ | [`calibration_of`][] |
 
 Scores need not be 0 or 1: a score of 0.3 counts as 0.3 of a success and 0.7 of a failure.
@@ -123,12 +123,12 @@ class Bin(NamedTuple):
     Attributes:
         predicted: Mean predicted score, in [0, 1].
         observed: Mean score.
-        count: How many.
+        size: How many.
     """
 
     predicted: float
     observed: float
-    count: int
+    size: int
 
 
 class Calibration(NamedTuple):
@@ -160,7 +160,7 @@ def calibration_of(
 
     Examples:
         >>> found = calibration_of(np.array([0.1, 0.1, 0.9, 0.9]), np.array([0.0, 0.0, 1.0, 0.0]))
-        >>> round(found.error, 3), [b.count for b in found.bins]
+        >>> round(found.error, 3), [b.size for b in found.bins]
         (0.25, [2, 2])
     """
     if predicted.shape != scores.shape or not len(scores):
@@ -170,5 +170,5 @@ def calibration_of(
         Bin(float(predicted[place == b].mean()), float(scores[place == b].mean()), int((place == b).sum()))
         for b in np.unique(place)
     ]
-    error = sum(b.count * abs(b.predicted - b.observed) for b in found) / len(scores)
+    error = sum(b.size * abs(b.predicted - b.observed) for b in found) / len(scores)
     return Calibration(tuple(found), float(error), float(np.mean((predicted - scores) ** 2)))

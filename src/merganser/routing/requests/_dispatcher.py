@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -31,10 +33,12 @@ class Dispatcher:
         fallback: Names of experts.
         most_experts: How many are asked before the fallback.
         seconds: Longest time of a request altogether; None for the sum of its experts' limits.
+        explore: Share of requests, in [0, 1], of which another expert is asked first, drawn by the request's hash: a log
+            teaches nothing about experts that are never asked.
         log: Where outcomes go.
 
     Raises:
-        ValueError: If an expert of the router or of the fallback is not there.
+        ValueError: If an expert of the router or of the fallback is not there, or `explore` is no share.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Dispatcher:
         fallback: Sequence[str] = (),
         most_experts: int = 3,
         seconds: float | None = None,
+        explore: float = 0.0,
         log: OutcomeLog | None = None,
     ) -> None:
         self._experts = {expert.name: expert for expert in experts}
@@ -52,6 +57,9 @@ class Dispatcher:
         if missing:
             known = ", ".join(self._experts) or "none"
             raise ValueError(f"There is no expert {missing[0]!r}; there are: {known}.")
+        if not 0 <= explore <= 1:
+            raise ValueError(f"`explore` must lie in [0, 1], but is {explore}.")
+        self._explore = explore
         self._router, self._fallback, self._most = router, tuple(fallback), most_experts
         self._seconds, self._log = seconds, log
 
@@ -66,7 +74,7 @@ class Dispatcher:
         """
         at, begun = time.time(), time.monotonic()
         text = request_text(request)
-        decision = self._router.decide(text, self._refused(request))
+        decision = explored(self._router.decide(text, self._refused(request)), text, self._explore)
         attempts, found = self._tried(request, decision, begun)
         expert, answer, said = None, None, None
         if found is not None:
@@ -119,6 +127,16 @@ class Dispatcher:
                 f"{self._router.rule.threshold:.2f}. Name a fallback, or lower the threshold."
             )
         return f"No expert was asked within {self._seconds:g} s."
+
+
+def explored(decision: Decision, text: str, share: float) -> Decision:
+    """The decision, or for a share of requests one that asks a drawn expert first."""
+    lot = int.from_bytes(hashlib.blake2b(f"explore {text}".encode(), digest_size=16).digest())
+    if not decision.order or decision.abstained or (lot % 10_000) >= share * 10_000:
+        return decision
+    first = decision.order[(lot // 10_000) % len(decision.order)]
+    rest = tuple(name for name in decision.order if name != first)
+    return replace(decision, order=(first, *rest), explored=True)
 
 
 _WORDS = {"kept": "answered", "broken": "broke its contract", "failed": "failed", "late": "was late"}

@@ -3,8 +3,8 @@ r"""The rule that decides: the expert of the highest utility, or nobody.
 $$e^* = \arg\max_e\; \hat s_e - \lambda c_e, \qquad \text{abstain if } \max_e \hat s_e < \tau$$
 
 with predicted scores $\hat s_e$, costs $c_e$, the price $\lambda$ of a unit of cost and the threshold $\tau$. Both can
-be chosen on validation: the smallest price that keeps a mean cost, the smallest threshold that keeps a mean score of what
-is answered.
+be chosen on validation: the smallest price that keeps a mean cost, the smallest threshold that keeps a mean score of
+what is answered.
 """
 
 from __future__ import annotations
@@ -61,12 +61,14 @@ class Decision:
         order: Experts that can take the request, the best first.
         abstained: Whether none is good enough.
         refused: Experts whose contract does not take the request, with the reason.
+        explored: Whether the first was drawn, to learn about it.
     """
 
     predicted: dict[str, float]
     order: tuple[str, ...]
     abstained: bool = False
     refused: dict[str, str] = field(default_factory=dict)
+    explored: bool = False
 
 
 def price_within(

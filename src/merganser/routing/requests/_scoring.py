@@ -59,7 +59,7 @@ def score_experts(
 ) -> Scored:
     """Ask experts the questions of tasks.
 
-    An expert that is late three times in a row is not asked any further, and scores 0.
+    An expert that is late three times in a row is not asked any further in that task, and scores 0 there.
 
     Args:
         experts: Who is asked.
@@ -76,6 +76,7 @@ def score_experts(
     asked = {expert.name: _Asked(expert) for expert in experts}
 
     def opened(name: str, _: Task) -> _Asked:
+        asked[name].begin()
         return asked[name]
 
     found = evaluate(list(asked), chosen, opened, watch=watch)
@@ -91,6 +92,10 @@ class _Asked:
     def __init__(self, expert: Expert) -> None:
         self._expert, self._late, self._costs = expert, 0, list[float]()
         self.kept, self.last = 0, "it was never asked"
+
+    def begin(self) -> None:
+        """Another task: whoever sleeps over one may be awake for the next."""
+        self._late = 0
 
     @property
     def mean_cost(self) -> float:
