@@ -21,7 +21,8 @@ _MEANING = {
     "route": "Keep both, and choose between them request by request.",
     "keep apart": "Nothing is to be won by combining them.",
 }
-_FEWEST_POINTS = 3
+_FEWEST_POINTS = 6
+"""Pairs from which on a correlation is worth a picture: those of four models."""
 
 
 def comparison_title(found: ComparisonFound) -> str:
@@ -106,7 +107,7 @@ def _figures(found: ComparisonFound) -> Section:
     columns += ["task cosine"] if found.base else []
     columns += ["CKA (95 %)"] if found.similarity else []
     measured = any(pair.height for pair in found.pairs)
-    columns += ["lost between them (95 %)", "gain of the average (95 %), points"] if measured else []
+    columns += ["lost between them", "average gains, points"] if measured else []
     rows = []
     for pair in found.pairs:
         cells = [pair.label, pair.kinship or "do not fit", _number(pair.cosine)]

@@ -45,7 +45,7 @@ def gain_chart(points: Sequence[Foretold], predictor: str, *, description: str) 
         }
         for point in points
     ]
-    x = alt.X("x:Q", title=predictor, scale=alt.Scale(zero=False, nice=True, padding=12))
+    x = alt.X("x:Q", title=predictor, scale=alt.Scale(zero=False, nice=True, padding=60))
     y = alt.Y("y:Q", title="score of the average beyond the better model", axis=alt.Axis(format="+.1~%"))
     base = alt.Chart(alt.Data(values=rows)).encode(
         y=y,
@@ -63,7 +63,7 @@ def gain_chart(points: Sequence[Foretold], predictor: str, *, description: str) 
     across = base.transform_filter("isValid(datum.from)").mark_rule(color=BLUE, opacity=0.45)
     up = base.mark_rule(color=BLUE, opacity=0.45).encode(x=x, y=alt.Y("low:Q"), y2="high:Q")
     marks = base.mark_point(color=BLUE, filled=True, size=110, opacity=1).encode(x=x)
-    names = base.mark_text(align="left", dx=9, dy=-9).encode(x=x, text="name:N")
+    names = base.mark_text(dy=-13).encode(x=x, text="name:N")
     layers = [zero, across.encode(x=alt.X("from:Q"), x2="to:Q"), up, marks]
     return finished([*layers, *([names] if len(rows) <= 12 else [])], 340, description)
 

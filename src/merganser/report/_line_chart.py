@@ -37,7 +37,11 @@ def line_chart(pairs: Sequence[PairFound], *, description: str) -> dict[str, Any
     words = "datum.value == 0 ? 'the first' : datum.value == 1 ? 'the second' : datum.value"
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X("t:Q", title=None, axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], labelExpr=words)),
-        color=alt.Color("pair:N", scale=alt.Scale(domain=labels, range=colours(len(labels)))),
+        color=alt.Color(
+            "pair:N",
+            legend=alt.Legend(symbolOpacity=1),
+            scale=alt.Scale(domain=labels, range=colours(len(labels))),
+        ),
         tooltip=[
             alt.Tooltip("pair:N"),
             alt.Tooltip("t:Q", title="of the way"),

@@ -50,10 +50,10 @@ def _chart(
 
     form, of_scores = (".1%", True) if title == "score" else (".3f", False)
     scale = alt.Scale(zero=False, nice=True) if of_scores else alt.Scale(domain=[0, 1], clamp=True)
-    lines = list(colours)
+    lines, legend = list(colours), alt.Legend(symbolOpacity=1, symbolStrokeWidth=2)
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=_steps(found),
-        color=alt.Color("line:N", scale=alt.Scale(domain=lines, range=list(colours.values()))),
+        color=alt.Color("line:N", legend=legend, scale=alt.Scale(domain=lines, range=list(colours.values()))),
         tooltip=[
             alt.Tooltip("line:N", title=title),
             alt.Tooltip("step:Q", title="step", format=","),
@@ -64,8 +64,12 @@ def _chart(
     )
     axis = percent_axis() if of_scores else alt.Axis(tickCount=5)
     y = alt.Y("value:Q", title=title, axis=axis, scale=scale)
-    dashes = alt.StrokeDash("line:N", scale=alt.Scale(domain=lines, range=[[1, 0], [6, 3], [2, 2]]))
-    shapes = alt.Shape("line:N", scale=alt.Scale(domain=lines, range=["triangle-up", "diamond", "square"]))
+    dashes = alt.StrokeDash(
+        "line:N", legend=legend, scale=alt.Scale(domain=lines, range=[[1, 0], [6, 3], [2, 2]])
+    )
+    shapes = alt.Shape(
+        "line:N", legend=legend, scale=alt.Scale(domain=lines, range=["triangle-up", "diamond", "square"])
+    )
     sure = base.transform_filter("isValid(datum.low)").transform_filter(f"datum.line == '{lines[0]}'")
     layers = [
         *_marks(found, of_scores=of_scores),

@@ -77,7 +77,7 @@ def _likeness(found: SeriesFound) -> Section | None:
 def _table(found: SeriesFound) -> Section:
     head = ["step"]
     head += ["A / base", "B / base", "task cosine"] if found.base else ["cosine"]
-    head += ["CKA (95 %)", "A", "B", "their average (95 %)", "beside the better (95 %), points"]
+    head += ["CKA (95 %)", "A", "B", "their average", "gain, points"]
     rows = []
     for step in found.steps:
         lengths = [] if step.lengths is None else [f"{length:.3g}" for length in step.lengths]
@@ -85,5 +85,9 @@ def _table(found: SeriesFound) -> Section:
         ends = [percent(None if end is None else end.value) for end in (step.first, step.second)]
         likeness, merged = similarity_words(step.cka), percent_interval(step.merged)
         rows.append([count(step.step), *lengths, cosine, likeness, *ends, merged, in_points(step.gain)])
-    words = "Every step. Lengths are those of the differences from the base, beside the base's own."
+    words = "Every step, with 95 % intervals. Gain: what the average scores beyond the better of A and B."
+    if found.base:
+        words += (
+            " A / base and B / base: how long their differences from the base are, beside the base itself."
+        )
     return section("steps", "Steps", element("p", words), table(head, rows))

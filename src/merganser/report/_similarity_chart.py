@@ -32,7 +32,7 @@ def similarity_chart(found: MapFound, *, description: str) -> dict[str, Any]:
     ends = [labels[n] for n, i in enumerate(shown[1:]) if found.sites[i][0] != found.sites[shown[n]][0]]
     side = min(max(_SIDE / len(shown), _LEAST), _WIDEST) * len(shown)
     axis = alt.Axis(labelOverlap="greedy", labelLimit=170, labelFontSize=11, grid=False, labelColor=INK)
-    tilted = alt.Axis(labelAngle=-60, labelOverlap="greedy", labelLimit=110, labelFontSize=11, labelColor=INK)
+    tilted = alt.Axis(labelAngle=-90, labelOverlap="greedy", labelLimit=110, labelFontSize=11, labelColor=INK)
     order = alt.Scale(domain=labels, padding=0.02)
     ends_of = alt.Chart(alt.Data(values=[{"end": label} for label in ends]))
     base = alt.Chart(alt.Data(values=_cells(found, shown, labels))).encode(
