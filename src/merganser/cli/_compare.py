@@ -14,13 +14,17 @@ from merganser.cli._compare_options import (
     Imprints,
     Layers,
     Limit,
+    Out,
+    Overwrite,
     Rows,
     Seed,
     TaskName,
     Texts,
     Tokens,
     Workers,
+    check_out,
     ground,
+    write_found,
 )
 from merganser.cli._compare_tables import show
 from merganser.cli._output import MODEL_FORMS, Json, Quiet, clear_errors, print_json
@@ -56,11 +60,14 @@ def compare_models(
     workers: Workers = None,
     device: Device = "cpu",
     dtype: DType = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Say whether models fit together: merge, align first, route, or keep apart; with the evidence."""
     with clear_errors():
+        check_out(out, overwrite=overwrite)
         on = ground(task, data, limit=limit, seed=seed, texts=texts, tokens=tokens, rows=rows, layers=layers)
         with tick_bar(quiet=quiet or as_json) as watch:
             found = compare(
@@ -75,6 +82,7 @@ def compare_models(
                 dtype=dtype,
                 watch=watch,
             )
+        write_found(found, out, overwrite=overwrite)
     if as_json:
         print_json(found.to_json())
     else:

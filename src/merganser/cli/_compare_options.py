@@ -8,10 +8,11 @@ from typing import Annotated, NamedTuple, cast
 
 import typer
 
-from merganser.cli._output import MODEL_FORMS, OUTPUT_PANEL, TASK_FORMS
-from merganser.comparison import Data, Reduce, View, data_of, read_data, view_for
+from merganser.cli._output import MODEL_FORMS, OUTPUT_PANEL, TASK_FORMS, words
+from merganser.comparison import Comparison, Data, Reduce, Series, View, data_of, read_data, view_for
 from merganser.evaluation import Chosen, choose, open_task
-from merganser.weights import refuse_existing
+from merganser.report import write_comparison_report
+from merganser.weights import atomic_directory, refuse_existing
 
 _PANEL = "Representations"
 
@@ -146,3 +147,13 @@ def check_out(out: Path | None, *, overwrite: bool) -> None:
     """Refuse a place that is taken before anything is measured."""
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
+
+
+def write_found(found: Comparison | Series, out: Path | None, *, overwrite: bool) -> None:
+    """Write what was found, and its report, into a folder that appears whole or not at all."""
+    if out is None:
+        return
+    with atomic_directory(out, overwrite=overwrite) as folder:
+        found.save(folder)
+        write_comparison_report(folder)
+    words.print(f"Written: {out / 'report.html'}", soft_wrap=True, markup=False)

@@ -15,13 +15,17 @@ from merganser.cli._compare_options import (
     Imprints,
     Layers,
     Limit,
+    Out,
+    Overwrite,
     Rows,
     Seed,
     TaskName,
     Texts,
     Tokens,
     Workers,
+    check_out,
     ground,
+    write_found,
 )
 from merganser.cli._compare_tables import estimate, show_caveats
 from merganser.cli._output import (
@@ -63,11 +67,14 @@ def series(
     workers: Workers = None,
     device: Device = "cpu",
     dtype: DType = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Say when to stop specialising: how alike two models are at each step of their training, and what a merge scores."""
+    """Say when to stop specialising: how alike two models are at each step of training, and what merges score."""
     with clear_errors():
+        check_out(out, overwrite=overwrite)
         on = ground(task, data, limit=limit, seed=seed, texts=texts, tokens=tokens, rows=rows, layers=layers)
         with tick_bar(quiet=quiet or as_json) as watch:
             found = stop_specialising(
@@ -82,6 +89,7 @@ def series(
                 dtype=dtype,
                 watch=watch,
             )
+        write_found(found, out, overwrite=overwrite)
     if as_json:
         print_json(found.to_json())
     else:

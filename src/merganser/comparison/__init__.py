@@ -51,9 +51,10 @@ from merganser.comparison._geometry import Geometry, Part, geometry
 from merganser.comparison._imprint import Imprint
 from merganser.comparison._parentage import Kin, Kinship, Parentage, parentage
 from merganser.comparison._procrustes import ProcrustesSums
+from merganser.comparison._read_series import read_series
 from merganser.comparison._relations import Measure, Relations, Site, relate
 from merganser.comparison._representations import Depth, Representations
-from merganser.comparison._series import Series, Step, read_series, stop_specialising
+from merganser.comparison._series import Series, Step, stop_specialising
 from merganser.comparison._similarity import Estimate, Similarity, Spread
 from merganser.comparison._spectra import LayerSpectra, Spectrum, spectra, spectra_by_layer
 from merganser.comparison._sums import SimilaritySums

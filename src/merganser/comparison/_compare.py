@@ -55,6 +55,7 @@ class Pair:
             "models": [self.first, self.second],
             "differences": known.differences.to_json(),
             "kin": known.kin and known.kin._asdict(),
+            "task_vectors": known.task_vectors and known.task_vectors.to_json(),
             "barrier": known.barrier and known.barrier.to_json(),
             "unmeasured": known.unmeasured,
             "cka": known.cka and known.cka.to_json(),

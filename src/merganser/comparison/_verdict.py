@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 
 from merganser.comparison._barrier import Barrier
 from merganser.comparison._differences import Differences
+from merganser.comparison._geometry import plain
 from merganser.comparison._parentage import Kin
 from merganser.comparison._representations import Representations
 from merganser.comparison._thresholds import limit
@@ -51,6 +52,12 @@ class TaskVectors(NamedTuple):
     opposite: float | None
     overlap: Mapping[float, float]
     relative: tuple[float, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data; None where a number is undefined."""
+        return {name: plain(value) for name, value in self._asdict().items()} | {
+            "relative": plain(list(self.relative))
+        }
 
 
 @dataclass(frozen=True, slots=True)
