@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from merganser.report._comparison_page import comparison_header, comparison_sections, comparison_title
+from merganser.report._decision_found import read_decision
+from merganser.report._decision_page import decision_header, decision_sections
 from merganser.report._found import SeriesFound, read_found
 from merganser.report._page import page
 from merganser.report._series_page import series_header, series_sections, series_title
@@ -16,6 +18,8 @@ _NAME = "report.html"
 def write_comparison_report(folder: str | Path, path: str | Path | None = None) -> Path:
     """Write what a comparison or a series found as one HTML file that needs nothing else, not even a network.
 
+    Where a decision followed the comparison, the page begins with it.
+
     Args:
         folder: Where its `comparison.json` or `series.json` lies.
         path: Where to write; by default `report.html` there. A file that is there is replaced.
@@ -24,7 +28,7 @@ def write_comparison_report(folder: str | Path, path: str | Path | None = None) 
         The file.
 
     Raises:
-        RunError: If neither is there, it is damaged, or of another version.
+        RunError: If neither is there, or something there is damaged, or of another version.
         OutputError: If the file cannot be written, or a library that draws is missing.
 
     Examples:
@@ -45,6 +49,8 @@ def write_comparison_report(folder: str | Path, path: str | Path | None = None) 
             comparison_header(found),
             comparison_sections(found),
         )
+        if (decision := read_decision(folder)) is not None:
+            header, sections = decision_header(decision), [*decision_sections(decision), *sections]
     charts = {name: spec for section in sections for name, spec in section.charts.items()}
     target = Path(folder) / _NAME if path is None else Path(path)
     atomic_write_text(target, page(title, [header, *(section.html for section in sections)], charts))
