@@ -14,12 +14,12 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from _measure import measure, report
 
-WIDTH, BLOCKS, EXPERTS, TOKENS, PASSES = 768, 4, 2, 256, 7
+WIDTH, BLOCKS, EXPERTS, TOKENS, PASSES = 768, 4, 2, 256, 5
 CASES = {
     "static": {"level": "static"},
     "single": {"level": "single"},
@@ -31,60 +31,70 @@ CASES = {
 
 
 def main() -> None:
-    """Measure every case in a process of its own."""
+    """Measure all cases in each of some processes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--side", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    if arguments.case is not None:
-        print(json.dumps(measured(arguments.case)))
+    if arguments.side:
+        print(json.dumps(measured()))
         return
-    for case in CASES:
-        rounds = [
-            json.loads(measure([sys.executable, __file__, "--case", case]).output)
-            for _ in range(arguments.rounds)
-        ]
-        for tokens in (TOKENS, 1):
-            found = [each[str(tokens)] for each in rounds]
-            ours, floor, whole, base = (
-                statistics.median(each[key] for each in found) for key in ("mlp", "floor", "whole", "base")
-            )
-            figures = {"ours": ours, "floor": floor, "vs_floor": ours / floor, "whole": whole, "base": base}
-            report("route_layers", f"{case} tokens={tokens}", {**figures, "vs_base": whole / base})
+    rounds = [
+        json.loads(measure([sys.executable, __file__, "--side"]).output) for _ in range(arguments.rounds)
+    ]
+    for case in rounds[0]:
+        figures = {key: statistics.median(each[case][key] for each in rounds) for key in rounds[0][case]}
+        figures["vs_floor"] = figures["ours"] / figures["floor"]
+        figures["vs_base"] = figures["whole"] / figures["base"]
+        report("route_layers", case, figures)
 
 
-def measured(case: str) -> dict[str, dict[str, float]]:
-    """CPU-seconds of one pass: all routed MLPs, the whole model, the base; and the floor."""
+def measured() -> dict[str, dict[str, float]]:
+    """CPU-seconds of one pass, by case: all routed MLPs, the whole model, the base; and the floor."""
     import torch
-
-    from merganser.routing import LayerRouting, assemble
 
     torch.set_num_threads(1)
     models = {str(e): gpt2(e) for e in range(EXPERTS)}
-    routing = LayerRouting(**CASES[case])
-    net = assemble(models["0"], models, routing)
     generator = torch.Generator().manual_seed(0)
-    if routing.level != "static":
-        net.set_weights({n: torch.randn(w.shape, generator=generator) for n, w in net.routers.items()})
-    mixers = [net.block(number) for number in range(BLOCKS)]
-    rates = torch.randn(2, 1024, 1024, generator=generator)
-    rate = 2 * 1024**3 / median_seconds(lambda: rates[0] @ rates[1])
+    square = torch.randn(1024, 1024, generator=generator)
+    rate = 2 * 1024**3 / median_seconds(lambda: square @ square)
     memory = torch.ones(1 << 25)
     read = 4 * memory.numel() / median_seconds(memory.sum)
-    computed = routing.top_k or EXPERTS * routing.reach
     found = {}
     for tokens in (TOKENS, 1):
         hidden = torch.randn(1, tokens, WIDTH, generator=generator)
         ids = torch.randint(0, 1000, (1, tokens), generator=generator)
-        found[str(tokens)] = {
-            "mlp": median_seconds(lambda h=hidden: [mixer(h) for mixer in mixers]),
-            "floor": BLOCKS * computed * 8 * WIDTH**2 * max(2 * tokens / rate, 4 / read),
-            "whole": median_seconds(lambda i=ids: net.module(input_ids=i, use_cache=False)),
-            "base": median_seconds(lambda i=ids: models["0"](input_ids=i, use_cache=False)),
-        }
+        base = seconds_of(models["0"], ids)
+        for case, given in CASES.items():
+            net = routed(models, given, generator)
+            mixers = [net.block(number) for number in range(BLOCKS)]
+            computed = net.routing.top_k or EXPERTS * net.routing.reach
+            found[f"{case} tokens={tokens}"] = {
+                "ours": median_seconds(lambda m=mixers, h=hidden: [mixer(h) for mixer in m]),
+                "floor": BLOCKS * computed * 8 * WIDTH**2 * max(2 * tokens / rate, 4 / read),
+                "whole": seconds_of(net.module, ids),
+                "base": base,
+            }
     return found
+
+
+def routed(models: Mapping[str, Any], given: Mapping[str, Any], generator: Any) -> Any:
+    """A routed net whose routers are not undecided."""
+    import torch
+
+    from merganser.routing import LayerRouting, assemble
+
+    net = assemble(models["0"], models, LayerRouting(**given))
+    if net.routing.level != "static":
+        net.set_weights({n: torch.randn(w.shape, generator=generator) for n, w in net.routers.items()})
+    return net
+
+
+def seconds_of(module: Any, ids: Any) -> float:
+    """CPU-seconds of reading tokens."""
+    return median_seconds(lambda: module(input_ids=ids, use_cache=False))
 
 
 def gpt2(seed: int) -> Any:

@@ -207,7 +207,7 @@ def study(seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {"seed": seed, "base": loss_on(base, test), "checkpoints": {}, "routed": {}}
     for step in CHECKPOINTS:
         pair = {"a": a[step], "b": b[step]}
-        found["checkpoints"][step] = {
+        found["checkpoints"][str(step)] = {
             "weights": best({s: averaged(pair, s) for s in ALPHAS}, tuning, test),
             "features": best({s: mixed(base, pair, s) for s in ALPHAS}, tuning, test),
             "product": product_loss([*pair.values()], tuning, test),
@@ -219,7 +219,7 @@ def study(seed: int) -> dict[str, Any]:
         pair = {"a": a[step], "b": b[step]}
         arms = {name: routed_loss(base, pair, routing, data, test) for name, routing in LEVELS.items()}
         arms["layers + base"] = routed_loss(base, {**pair, "base": base}, LEVELS["layers"], data, test)
-        found["routed"][step] = arms
+        found["routed"][str(step)] = arms
     tuned = copy.deepcopy(base)
     train(tuned, world, "both", ROUTER_STEPS, rate=8e-3, all_weights=False)
     found["fine-tuned base"] = loss_on(tuned, test)
@@ -236,18 +236,18 @@ def tables(studies: list[dict[str, Any]]) -> str:
     """What was found, as two tables."""
     lines = ["| after steps | " + " | ".join(map(str, CHECKPOINTS)) + " |", "| --- " * 8 + "|"]
     for name in ("weights", "features", "product", "own a", "own b"):
-        cells = [shown([s["checkpoints"][step][name] for s in studies]) for step in CHECKPOINTS]
+        cells = [shown([s["checkpoints"][str(step)][name] for s in studies]) for step in CHECKPOINTS]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     for block in (0, BLOCKS - 1):
-        cells = [shown([s["checkpoints"][step]["cka"][block] for s in studies]) for step in CHECKPOINTS]
+        cells = [shown([s["checkpoints"][str(step)]["cka"][block] for s in studies]) for step in CHECKPOINTS]
         lines.append(f"| CKA, block {block + 1} | " + " | ".join(cells) + " |")
     lines += [
         "",
         "| routed | " + " | ".join(f"after {step}" for step in ROUTED_AT) + " |",
         "| --- " * 3 + "|",
     ]
-    for name in studies[0]["routed"][ROUTED_AT[0]]:
-        cells = [shown([s["routed"][step][name] for s in studies]) for step in ROUTED_AT]
+    for name in studies[0]["routed"][str(ROUTED_AT[0])]:
+        cells = [shown([s["routed"][str(step)][name] for s in studies]) for step in ROUTED_AT]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += ["", *(f"{name}: {shown([s[name] for s in studies])}" for name in ("base", "fine-tuned base"))]
     return "\n".join(lines)
@@ -260,7 +260,11 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("net.json"))
+    parser.add_argument("--show", type=Path, nargs="+", help="only print tables of what earlier runs wrote")
     arguments = parser.parse_args()
+    if arguments.show:
+        print(tables([study for path in arguments.show for study in json.loads(path.read_text())]))
+        return
     torch.set_num_threads(1)
     studies: list[dict[str, Any]] = []
     for seed in arguments.seeds:
