@@ -37,19 +37,20 @@ from merganser.routing import (
 )
 from merganser.weights import atomic_write_text
 
-INPUTS, WIDTH, BLOCKS, CLASSES, BATCH = 16, 48, 4, 12, 256
+INPUTS, WIDTH, BLOCKS, CLASSES, BATCH = 16, 48, 4, 12, 128
 CHECKPOINTS = (0, 10, 30, 100, 300, 1000, 3000)
 ROUTED_AT = (100, 3000)
 BASE_STEPS, ROUTER_STEPS = 800, 400
+SHARPNESS = 6.0
+"""Of the teachers' probabilities: how predictable labels are."""
 ALPHAS = [k / 10 for k in range(11)]
 CROSS = {f"cross-depth {n}": LayerRouting("cross-depth", reach=n) for n in (2, 3, 4)}
-OWN = {f"cross-depth {n}, own +4": LayerRouting("cross-depth", reach=n, own_bias=4.0) for n in (2, 3, 4)}
+STATIC = LayerRouting("static")
 LEVELS = {
-    "static": LayerRouting("static"),
     "single": LayerRouting("single"),
     "layers": LayerRouting("layers"),
     **CROSS,
-    **OWN,
+    "cross-depth 4, own +4": LayerRouting("cross-depth", reach=4, own_bias=4.0),
 }
 
 
@@ -98,12 +99,16 @@ class World:
         half = INPUTS // 2
         if kind == "a":
             x[:, half:] = 0
-            return x, self._a(x[:, :half]).argmax(1)
+            return x, self._drawn(self._a(x[:, :half]))
         if kind == "b":
             x[:, :half] = 0
-            return x, self._b(x[:, half:]).argmax(1)
+            return x, self._drawn(self._b(x[:, half:]))
         logits = self._a(x[:, :half]) + self._b(x[:, half:])
-        return x, (logits if kind == "both" else 0.7 * logits + self._other(x)).argmax(1)
+        return x, self._drawn(logits if kind == "both" else 0.5 * logits + 0.5 * self._other(x))
+
+    def _drawn(self, logits: Tensor) -> Tensor:
+        """Labels that follow the teachers' probabilities."""
+        return torch.multinomial((SHARPNESS * logits).softmax(1), 1, generator=self._random).squeeze(1)
 
     def _teacher(self, inputs: int) -> Callable[[Tensor], Tensor]:
         first = torch.randn(inputs, 32, generator=self._random) * 1.5 / math.sqrt(inputs)
@@ -136,8 +141,9 @@ def loss_on(net: nn.Module, rows: tuple[Tensor, Tensor]) -> float:
     return functional.cross_entropy(net(rows[0]), rows[1]).item()
 
 
-def averaged(a: Net, b: Net, share: float) -> Net:
+def averaged(pair: Mapping[str, Net], share: float) -> Net:
     """The average of weights."""
+    a, b = pair.values()
     child = copy.deepcopy(a)
     with torch.no_grad():
         for mine, other in zip(child.parameters(), b.parameters(), strict=True):
@@ -152,7 +158,7 @@ def best(nets: Mapping[float, nn.Module], chosen_on: Any, scored_on: Any) -> flo
 
 def mixed(base: Net, experts: Mapping[str, nn.Module], share: float) -> nn.Module:
     """The average of features."""
-    net = assemble(base, experts, LEVELS["static"])
+    net = assemble(base, experts, STATIC)
     net.set_weights({"static": [share]})
     return net.module
 
@@ -168,11 +174,11 @@ def product_loss(
     return ProductOfExperts.fit(fit).loss(score)
 
 
-def alike(a: Net, b: Net, inputs: Tensor) -> list[float]:
+def alike(pair: Mapping[str, Net], inputs: Tensor) -> list[float]:
     """CKA of the specialists after each block."""
     view = View(layers=tuple(f"blocks.{i}" for i in range(BLOCKS)))
     batches = [part for part in inputs.split(view.rows) if len(part) == view.rows]
-    found = compare_features({"a": a, "b": b}, batches, view).similarity()
+    found = compare_features(pair, batches, view).similarity()
     return [found.between(("a", layer), ("b", layer)).value for layer in view.layers or ()]
 
 
@@ -201,19 +207,19 @@ def study(seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {"seed": seed, "base": loss_on(base, test), "checkpoints": {}, "routed": {}}
     for step in CHECKPOINTS:
         pair = {"a": a[step], "b": b[step]}
-        found["checkpoints"][step] = {
-            "weights": best({s: averaged(*pair.values(), s) for s in ALPHAS}, tuning, test),
+        found["checkpoints"][str(step)] = {
+            "weights": best({s: averaged(pair, s) for s in ALPHAS}, tuning, test),
             "features": best({s: mixed(base, pair, s) for s in ALPHAS}, tuning, test),
             "product": product_loss([*pair.values()], tuning, test),
             "own a": loss_on(a[step], tasks["a"]),
             "own b": loss_on(b[step], tasks["b"]),
-            "cka": alike(*pair.values(), test[0][:2048]),
+            "cka": alike(pair, test[0][:2048]),
         }
     for step in ROUTED_AT:
         pair = {"a": a[step], "b": b[step]}
         arms = {name: routed_loss(base, pair, routing, data, test) for name, routing in LEVELS.items()}
         arms["layers + base"] = routed_loss(base, {**pair, "base": base}, LEVELS["layers"], data, test)
-        found["routed"][step] = arms
+        found["routed"][str(step)] = arms
     tuned = copy.deepcopy(base)
     train(tuned, world, "both", ROUTER_STEPS, rate=8e-3, all_weights=False)
     found["fine-tuned base"] = loss_on(tuned, test)
@@ -230,18 +236,18 @@ def tables(studies: list[dict[str, Any]]) -> str:
     """What was found, as two tables."""
     lines = ["| after steps | " + " | ".join(map(str, CHECKPOINTS)) + " |", "| --- " * 8 + "|"]
     for name in ("weights", "features", "product", "own a", "own b"):
-        cells = [shown([s["checkpoints"][step][name] for s in studies]) for step in CHECKPOINTS]
+        cells = [shown([s["checkpoints"][str(step)][name] for s in studies]) for step in CHECKPOINTS]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     for block in (0, BLOCKS - 1):
-        cells = [shown([s["checkpoints"][step]["cka"][block] for s in studies]) for step in CHECKPOINTS]
+        cells = [shown([s["checkpoints"][str(step)]["cka"][block] for s in studies]) for step in CHECKPOINTS]
         lines.append(f"| CKA, block {block + 1} | " + " | ".join(cells) + " |")
     lines += [
         "",
         "| routed | " + " | ".join(f"after {step}" for step in ROUTED_AT) + " |",
         "| --- " * 3 + "|",
     ]
-    for name in studies[0]["routed"][ROUTED_AT[0]]:
-        cells = [shown([s["routed"][step][name] for s in studies]) for step in ROUTED_AT]
+    for name in studies[0]["routed"][str(ROUTED_AT[0])]:
+        cells = [shown([s["routed"][str(step)][name] for s in studies]) for step in ROUTED_AT]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += ["", *(f"{name}: {shown([s[name] for s in studies])}" for name in ("base", "fine-tuned base"))]
     return "\n".join(lines)
@@ -254,7 +260,11 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("net.json"))
+    parser.add_argument("--show", type=Path, nargs="+", help="only print tables of what earlier runs wrote")
     arguments = parser.parse_args()
+    if arguments.show:
+        print(tables([study for path in arguments.show for study in json.loads(path.read_text())]))
+        return
     torch.set_num_threads(1)
     studies: list[dict[str, Any]] = []
     for seed in arguments.seeds:

@@ -80,9 +80,15 @@ def specialists(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def decided(specialists, tasks, tmp_path_factory):
-    """The decision between the specialists, in a folder."""
-    return decide(specialists, tasks, tmp_path_factory.mktemp("decided") / "here", base=str(STORIES))
+def folder(tmp_path_factory):
+    """Where the decision between the specialists lies."""
+    return tmp_path_factory.mktemp("decided") / "here"
+
+
+@pytest.fixture(scope="module")
+def decided(specialists, tasks, folder):
+    """The decision between the specialists."""
+    return decide(specialists, tasks, folder, base=str(STORIES))
 
 
 def test_every_way_is_measured_and_the_best_on_validation_is_taken(decided):
@@ -115,22 +121,20 @@ def test_the_average_scores_what_a_merge_on_disk_scores(decided, specialists, ta
     )
 
 
-def test_everything_is_in_the_folder(decided):
-    written = json.loads((decided.folder / "decision.json").read_text())
+def test_everything_is_in_the_folder(decided, folder):
+    written = json.loads((folder / "decision.json").read_text())
     assert written == json.loads(json.dumps(decided.decision.to_json()))
-    assert [
-        p["verdict"]["action"] for p in json.loads((decided.folder / "comparison.json").read_text())["pairs"]
-    ]
-    saved = open_router(decided.folder / "router")
+    assert [p["verdict"]["action"] for p in json.loads((folder / "comparison.json").read_text())["pairs"]]
+    saved = open_router(folder / "router")
     assert saved.router.experts == ("toys", "fish")
     assert [expert.model for expert in saved.experts.experts] == list(decided.comparison.models)
 
 
 def test_work_that_was_interrupted_goes_on_and_ends_the_same(
-    decided, specialists, tasks, tmp_path, monkeypatch
+    decided, folder, specialists, tasks, tmp_path, monkeypatch
 ):
+    shutil.copytree(folder, tmp_path / "again")
     folder = tmp_path / "again"
-    shutil.copytree(decided.folder, folder)
     (folder / "decision.json").unlink()
     (folder / "scores" / "fish.json").unlink()
     asked = []
@@ -143,9 +147,10 @@ def test_work_that_was_interrupted_goes_on_and_ends_the_same(
     assert asked == ["fish"]
 
 
-def test_a_folder_is_for_one_decision(decided, specialists, tasks, tmp_path):
+@pytest.mark.usefixtures("decided")
+def test_a_folder_is_for_one_decision(folder, specialists, tasks, tmp_path):
     with pytest.raises(RunError, match="about other models, tasks or samples"):
-        decide(specialists, tasks[:1], decided.folder, base=str(STORIES))
+        decide(specialists, tasks[:1], folder, base=str(STORIES))
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="empty folder"):
         decide(specialists, tasks, tmp_path)

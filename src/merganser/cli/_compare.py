@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,18 +18,22 @@ from merganser.cli._compare_options import (
     Overwrite,
     Rows,
     Seed,
-    TaskName,
+    Tasks,
     Texts,
     Tokens,
     Workers,
     check_out,
     ground,
     write_found,
+    write_report_of,
 )
 from merganser.cli._compare_tables import show
-from merganser.cli._output import MODEL_FORMS, Json, Quiet, clear_errors, print_json
+from merganser.cli._decision_table import show_decision
+from merganser.cli._output import MODEL_FORMS, OUTPUT_PANEL, Json, Quiet, clear_errors, print_json
 from merganser.cli._tick_bar import tick_bar
 from merganser.comparison import compare
+from merganser.decision import decide
+from merganser.evaluation import open_task
 from merganser.merging import default_workers
 from merganser.weights import Execution
 
@@ -48,7 +52,7 @@ def compare_models(
             "--spectra", help="Decompose task vectors too: ranks and shared directions, layer by layer. Slow."
         ),
     ] = False,
-    task: TaskName = None,
+    task: Tasks = None,
     limit: Limit = None,
     seed: Seed = 0,
     data: DataFile = None,
@@ -60,6 +64,15 @@ def compare_models(
     workers: Workers = None,
     device: Device = "cpu",
     dtype: DType = None,
+    then: Annotated[
+        bool,
+        typer.Option(
+            "--then",
+            help="Go on with what the verdicts say: merge, route, or choose by contract; measure every way on test "
+            "samples of the tasks, and say which one to take. Goes on where it was interrupted.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
     out: Out = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -67,23 +80,35 @@ def compare_models(
 ) -> None:
     """Say whether models fit together: merge, align first, route, or keep apart; with the evidence."""
     with clear_errors():
-        check_out(out, overwrite=overwrite)
-        on = ground(task, data, limit=limit, seed=seed, texts=texts, tokens=tokens, rows=rows, layers=layers)
-        with tick_bar(quiet=quiet or as_json) as watch:
-            found = compare(
-                models,
-                base,
-                with_spectra=spectra,
-                chosen=on.chosen,
-                data=on.data,
-                view=on.view,
-                cache=imprints,
-                execution=Execution(workers or default_workers(), device=device),
-                dtype=dtype,
-                watch=watch,
-            )
-        write_found(found, out, overwrite=overwrite)
+        opened = [open_task(each) for each in task or ()]
+        if then and (not opened or out is None):
+            raise ValueError("`--then` needs a --task to measure on, and a folder to work in: --out DIR.")
+        on = ground(
+            opened, data, limit=limit, seed=seed, texts=texts, tokens=tokens, rows=rows, layers=layers
+        )
+        looking: dict[str, Any] = {
+            "with_spectra": spectra,
+            "data": on.data,
+            "view": on.view,
+            "cache": imprints,
+            "execution": Execution(workers or default_workers(), device=device),
+            "dtype": dtype,
+        }
+        decision = None
+        if then and out is not None:
+            with tick_bar(quiet=quiet or as_json) as watch:
+                found, decision = decide(
+                    models, opened, out, base=base, limit=limit, seed=seed, watch=watch, **looking
+                )
+            write_report_of(out)
+        else:
+            check_out(out, overwrite=overwrite)
+            with tick_bar(quiet=quiet or as_json) as watch:
+                found = compare(models, base, chosen=on.chosen, watch=watch, **looking)
+            write_found(found, out, overwrite=overwrite)
     if as_json:
-        print_json(found.to_json())
-    else:
-        show(found)
+        print_json(found.to_json() | ({} if decision is None else {"decision": decision.to_json()}))
+        return
+    show(found)
+    if decision is not None:
+        show_decision(decision)

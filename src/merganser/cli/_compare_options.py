@@ -10,7 +10,7 @@ import typer
 
 from merganser.cli._output import MODEL_FORMS, OUTPUT_PANEL, TASK_FORMS, words
 from merganser.comparison import Comparison, Data, Reduce, Series, View, data_of, read_data, view_for
-from merganser.evaluation import Chosen, choose, open_task
+from merganser.evaluation import Chosen, Splits, choose, together
 from merganser.report import write_comparison_report
 from merganser.weights import atomic_directory, refuse_existing
 
@@ -72,12 +72,12 @@ Base = Annotated[
         "--base", "-b", help=f"The model the others were tuned from: {MODEL_FORMS}.", show_default="unknown"
     ),
 ]
-TaskName = Annotated[
-    str | None,
+Tasks = Annotated[
+    list[str] | None,
     typer.Option(
         "--task",
         "-t",
-        help=f"Score models and their merges on its search samples: {TASK_FORMS}.",
+        help=f"Score models and their merges on its search samples: {TASK_FORMS}; repeatable.",
         metavar="TASK",
         show_default="no task",
     ),
@@ -121,7 +121,7 @@ class Ground(NamedTuple):
 
 
 def ground(
-    task: str | None,
+    splits: Sequence[Splits],
     data: str | None,
     *,
     limit: int | None,
@@ -131,12 +131,12 @@ def ground(
     rows: int | None,
     layers: Sequence[str] | None,
 ) -> Ground:
-    """What the options ask for; without a file, models are run on what the task asks, if those are texts or arrays."""
-    splits = None if task is None else open_task(task)
-    chosen = None if splits is None else choose(splits, "search", limit=limit, seed=seed)
+    """What the options ask for; without a file, models are run on what tasks ask, if those are texts or arrays."""
+    chosen = together([choose(s, "search", limit=limit, seed=seed) for s in splits]) if splits else None
     found = None if data is None else read_data(data, limit=texts)
-    if found is None and splits is not None:
-        found = data_of(choose(splits, "search", limit=texts, seed=seed))
+    if found is None and splits:
+        asked = together([choose(s, "search", limit=-(-texts // len(splits)), seed=seed) for s in splits])
+        found = data_of(asked)
     if found is None:
         return Ground(chosen, None, None)
     view = view_for(found, reduce=cast("Reduce", tokens), rows=rows, layers=layers or ())
@@ -156,4 +156,14 @@ def write_found(found: Comparison | Series, out: Path | None, *, overwrite: bool
     with atomic_directory(out, overwrite=overwrite) as folder:
         found.save(folder)
         write_comparison_report(folder)
-    words.print(f"Written: {out / 'report.html'}", soft_wrap=True, markup=False)
+    _say_written(out)
+
+
+def write_report_of(folder: Path) -> None:
+    """Write the report of a folder that is there."""
+    write_comparison_report(folder)
+    _say_written(folder)
+
+
+def _say_written(folder: Path) -> None:
+    words.print(f"Written: {folder / 'report.html'}", soft_wrap=True, markup=False)

@@ -19,7 +19,7 @@ from merganser.cli._compare_options import (
     Overwrite,
     Rows,
     Seed,
-    TaskName,
+    Tasks,
     Texts,
     Tokens,
     Workers,
@@ -41,6 +41,7 @@ from merganser.cli._output import (
 )
 from merganser.cli._tick_bar import tick_bar
 from merganser.comparison import Series, Step, read_series, stop_specialising
+from merganser.evaluation import open_task
 from merganser.merging import default_workers
 from merganser.weights import Execution
 
@@ -55,7 +56,7 @@ def series(
         str, typer.Argument(help="The other's, at the same steps.", metavar="B", show_default=False)
     ],
     base: Base = None,
-    task: TaskName = None,
+    task: Tasks = None,
     limit: Limit = None,
     seed: Seed = 0,
     data: DataFile = None,
@@ -75,7 +76,10 @@ def series(
     """Say when to stop specialising: how alike two models are at each step of training, and what merges score."""
     with clear_errors():
         check_out(out, overwrite=overwrite)
-        on = ground(task, data, limit=limit, seed=seed, texts=texts, tokens=tokens, rows=rows, layers=layers)
+        opened = [open_task(each) for each in task or ()]
+        on = ground(
+            opened, data, limit=limit, seed=seed, texts=texts, tokens=tokens, rows=rows, layers=layers
+        )
         with tick_bar(quiet=quiet or as_json) as watch:
             found = stop_specialising(
                 read_series(first),

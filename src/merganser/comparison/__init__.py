@@ -30,7 +30,7 @@ On data, at all layers of all models in one pass:
 | [`ProcrustesSums`][] | adds up orthogonal Procrustes distances, after a random projection |
 | [`Similarity`][], [`Estimate`][], [`Spread`][], [`Measure`][] | values, intervals, what chance gives, caveats |
 
-Long work tells a `watch` how far it is, in [`Tick`][]s.
+Long work tells a `watch` how far it is ([`Watch`][]), in [`Tick`][]s.
 
 | measure | what it says |
 | --- | --- |
@@ -59,7 +59,7 @@ from merganser.comparison._similarity import Estimate, Similarity, Spread
 from merganser.comparison._spectra import LayerSpectra, Spectrum, spectra, spectra_by_layer
 from merganser.comparison._sums import SimilaritySums
 from merganser.comparison._thresholds import THRESHOLDS, Threshold
-from merganser.comparison._tick import Tick
+from merganser.comparison._tick import Tick, Watch
 from merganser.comparison._verdict import Evidence, TaskVectors, Verdict, judge
 from merganser.comparison._view import Reduce, View
 
@@ -103,6 +103,7 @@ __all__ = [
     "TokenOverlap",
     "Verdict",
     "View",
+    "Watch",
     "barrier",
     "compare",
     "compare_features",

@@ -6,16 +6,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from merganser._errors import CheckpointError, ConfigError, RunError, TaskError
-from merganser.comparison import Comparison, Tick, View, compare, data_of
+from merganser.comparison import Comparison, Data, Tick, View, Watch, compare, data_of
 from merganser.decision._candidates import AVERAGE, Candidate, candidates_of
 from merganser.decision._decision import KINDS, Decision, Kind, Option
-from merganser.decision._scores import Asked, Row, Scored, Split, asked_of, score, searched
-from merganser.evaluation import GenerativeTask, Splits, Stage
+from merganser.decision._scores import Asked, Row, Scored, Split, asked_of, score
+from merganser.evaluation import GenerativeTask, Splits, Stage, together
 from merganser.merging import METHODS, default_workers, merge, plan_merge
 from merganser.routing import Opener
 from merganser.routing.requests import (
@@ -30,25 +30,20 @@ from merganser.routing.requests import (
 from merganser.routing.requests import Row as RoutedRow
 from merganser.weights import Execution, atomic_write_text, open_checkpoint
 
-Watch: TypeAlias = Callable[[Tick | Stage], None]
-
 ASKED, DECISION, MERGED, ROUTER = "asked.json", "decision.json", "merged", "router"
 _VERSION = 1
 
 
-@dataclass(frozen=True)
-class Decided:
+class Decided(NamedTuple):
     """What was compared, and what to do.
 
     Attributes:
         comparison: How the models stand to each other.
         decision: What to do.
-        folder: Where everything lies.
     """
 
     comparison: Comparison
     decision: Decision
-    folder: Path
 
 
 def decide(
@@ -59,7 +54,10 @@ def decide(
     base: str | Path | None = None,
     limit: int | None = None,
     seed: int = 0,
+    with_spectra: bool = False,
+    data: Data | None = None,
     view: View | None = None,
+    cache: str | Path | None = None,
     router: RouterSettings | None = None,
     execution: Execution | None = None,
     dtype: str | None = None,
@@ -76,7 +74,10 @@ def decide(
         base: The model they were tuned from, if it is known.
         limit: At most so many samples of each split of each task.
         seed: Seed of the limit, of methods that draw, and of the router.
-        view: How representations are looked at.
+        with_spectra: As `compare` takes it.
+        data: Texts or arrays on which to compare representations; by default what the tasks ask.
+        view: How they are looked at.
+        cache: As `compare` takes it.
         router: How the router is fitted; by default a calibrated classifier over hashed n-grams.
         execution: How to read and compute.
         dtype: Element type to run language models in; by default theirs.
@@ -95,13 +96,15 @@ def decide(
     base, execution = None if base is None else str(base), execution or Execution(default_workers())
     asked, folder = asked_of(tasks, limit=limit, seed=seed), Path(folder)
     _claim(folder, {"models": list(references.values()), "base": base, "seed": seed, "dtype": dtype}, asked)
-    chosen = searched(tasks, "search", limit=limit, seed=seed)
+    chosen = together(asked["search"].parts)
     comparison = compare(
         list(references.values()),
         base,
+        with_spectra=with_spectra,
         chosen=chosen,
-        data=data_of(chosen),
+        data=data_of(chosen) if data is None else data,
         view=view,
+        cache=cache,
         execution=execution,
         dtype=dtype,
         watch=watch,
@@ -111,7 +114,7 @@ def decide(
     work = _Work(references, base, asked, folder, seed, execution, opener, watch, [])
     decision = work.decision(comparison, router or RouterSettings(seed=seed))
     atomic_write_text(folder / DECISION, json.dumps(decision.to_json(), indent=1) + "\n")
-    return Decided(comparison, decision, folder)
+    return Decided(comparison, decision)
 
 
 @dataclass
@@ -215,7 +218,7 @@ class _Work:
 
     def _scored(self, name: str) -> Scored:
         path = self.folder / "scores" / f"{name.replace('/', '-')}.json"
-        return score(name, self.asked, self.opener, path, watch=self.watch)
+        return score(name, self.asked, self.opener, path, watch=_stages(self.watch))
 
     def _option(
         self,
@@ -302,6 +305,13 @@ class _Work:
             overwrite=True,
         )
         self.notes.append(f"{name} is written to `{MERGED}/`.")
+
+
+def _stages(watch: Watch | None) -> Callable[[Stage], None] | None:
+    """Stages of an evaluation, told as a comparison tells its own."""
+    if watch is None:
+        return None
+    return lambda stage: watch(Tick(f"scoring {stage.doing}", stage.done, stage.total, "samples"))
 
 
 def names_of(references: Sequence[str]) -> list[str]:

@@ -15,7 +15,6 @@ from merganser._errors import RunError
 from merganser.evaluation import (
     Chosen,
     Interval,
-    SplitName,
     Splits,
     Stage,
     Task,
@@ -163,10 +162,3 @@ def asked_of(tasks: Sequence[Splits], *, limit: int | None, seed: int) -> dict[S
         TaskError: If a task has no validation or no test split.
     """
     return {split: Asked.of(tasks, split, limit=limit, seed=seed) for split in get_args(Split)}
-
-
-def searched(tasks: Sequence[Splits], split: SplitName, *, limit: int | None, seed: int) -> Chosen:
-    """The samples of one split of all tasks as if they were one task's."""
-    found = [choose(task, split, limit=limit, seed=seed) for task in tasks]
-    name = " and ".join(each.name for each in found)
-    return Chosen(name, split, tuple(part for each in found for part in each.parts))

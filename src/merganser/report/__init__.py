@@ -12,6 +12,7 @@
 | [`write_comparison_report`][] | the same of a comparison or a series of checkpoints |
 | [`read_found`][], [`ComparisonFound`][], [`SeriesFound`][], [`MapFound`][] | what either left in its folder |
 | [`similarity_chart`][], [`gain_chart`][], [`Foretold`][], [`spearman`][] | CKA of all layers; what foretells a gain |
+| [`usage_chart`][], [`entropy_chart`][] | who is used where in a routed model, and how undecided its routers are |
 | [`explanation_chart`][], [`write_explanation`][] | what became of the task vectors in a merge |
 | [`write_routing_report`][] | how good a router is |
 
@@ -25,6 +26,7 @@ from merganser.report._gain_chart import Foretold, gain_chart, spearman
 from merganser.report._lineage import Ancestor, Descent, LineageInfo, lineage_info
 from merganser.report._path_info import PathInfo, path_info, path_words
 from merganser.report._routing import write_routing_report
+from merganser.report._routing_chart import entropy_chart, usage_chart
 from merganser.report._run_info import Failure, RunInfo, run_info
 from merganser.report._shares import LayerShare, ShareInfo, share_info
 from merganser.report._similarity_chart import similarity_chart
@@ -49,6 +51,7 @@ __all__ = [
     "ShareInfo",
     "Stage",
     "WinInfo",
+    "entropy_chart",
     "explanation_chart",
     "fronts_info",
     "gain_chart",
@@ -61,6 +64,7 @@ __all__ = [
     "share_info",
     "similarity_chart",
     "spearman",
+    "usage_chart",
     "win_info",
     "write_comparison_report",
     "write_explanation",

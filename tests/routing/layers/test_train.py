@@ -82,7 +82,7 @@ def test_a_step_is_that_of_torch():
         chosen = np.random.default_rng([0, 1, step]).choice(len(rows), size=16, replace=False)
         loss = data.loss(other.module, chosen.tolist())
         theirs.zero_grad()
-        (loss.total / loss.count).backward()
+        (loss.total / loss.predictions).backward()
         theirs.step()
         state = router_step(net, data, settings, state, rows)
     for name, weight in other.weights().items():

@@ -24,11 +24,11 @@ class Loss(NamedTuple):
 
     Attributes:
         total: Sum over what was predicted, in nats; a scalar tensor.
-        count: How many predictions.
+        predictions: How many they were.
     """
 
     total: Tensor
-    count: int
+    predictions: int
 
 
 class RouterData(Protocol):

@@ -127,7 +127,7 @@ def router_step(
     net.set_weights(state.weights)
     with net.dense():
         loss = data.loss(net.module, [rows[k] for k in chosen])
-        mean = loss.total / loss.count
+        mean = loss.total / loss.predictions
         gradients = torch.autograd.grad(mean, list(net.routers.values()))
     value = float(mean.detach())
     found = dict(zip(net.routers, (g.detach().cpu().numpy() for g in gradients), strict=True))
@@ -151,7 +151,7 @@ def mean_loss(net: RoutedNet, data: RouterData, rows: Sequence[int], *, batch: i
     with torch.inference_mode():
         for begin in range(0, len(rows), batch):
             loss = data.loss(net.module, rows[begin : begin + batch])
-            total, count = total + float(loss.total), count + loss.count
+            total, count = total + float(loss.total), count + loss.predictions
     if not math.isfinite(total):
         raise NonFiniteOutputError("the loss on the validation rows is NaN or infinite")
     return total / count
