@@ -60,8 +60,8 @@ def chart(studies: list[dict[str, Any]]) -> Any:
     lost = alt.Chart(alt.Data(values=list(losses(studies)))).encode(x=steps, color=hue)
     loss = alt.Y("mean(loss):Q", title="loss on the joint task (nats)", scale=alt.Scale(zero=False))
     lines = lost.mark_line(strokeWidth=2, point=True).encode(y=loss)
-    bands = lost.mark_errorband(extent="range", opacity=0.15).encode(
-        y=alt.Y("loss:Q", title="loss on the joint task (nats)")
+    bands = lost.mark_area(opacity=0.15).encode(
+        y=alt.Y("min(loss):Q", title="loss on the joint task (nats)"), y2="max(loss):Q"
     )
     alike = alt.Chart(alt.Data(values=list(similarities(studies)))).encode(
         x=steps,
