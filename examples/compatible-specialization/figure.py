@@ -55,7 +55,10 @@ def chart(studies: list[dict[str, Any]]) -> Any:
     )
     steps = alt.X("step:Q", scale=alt.Scale(type="log"), title="steps of specialisation", axis=axis)
     hue = alt.Color(
-        "arm:N", scale=alt.Scale(domain=list(HUES), range=list(HUES.values())), title=None, sort=list(HUES)
+        "arm:N",
+        scale=alt.Scale(domain=list(HUES), range=list(HUES.values())),
+        legend=alt.Legend(symbolOpacity=1),
+        title=None,
     )
     lost = alt.Chart(alt.Data(values=list(losses(studies)))).encode(x=steps, color=hue)
     loss = alt.Y("mean(loss):Q", title="loss on the joint task (nats)", scale=alt.Scale(zero=False))
