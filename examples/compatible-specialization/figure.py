@@ -55,13 +55,16 @@ def chart(studies: list[dict[str, Any]]) -> Any:
     )
     steps = alt.X("step:Q", scale=alt.Scale(type="log"), title="steps of specialisation", axis=axis)
     hue = alt.Color(
-        "arm:N", scale=alt.Scale(domain=list(HUES), range=list(HUES.values())), title=None, sort=list(HUES)
+        "arm:N",
+        scale=alt.Scale(domain=list(HUES), range=list(HUES.values())),
+        legend=alt.Legend(symbolOpacity=1),
+        title=None,
     )
     lost = alt.Chart(alt.Data(values=list(losses(studies)))).encode(x=steps, color=hue)
     loss = alt.Y("mean(loss):Q", title="loss on the joint task (nats)", scale=alt.Scale(zero=False))
     lines = lost.mark_line(strokeWidth=2, point=True).encode(y=loss)
-    bands = lost.mark_errorband(extent="range", opacity=0.15).encode(
-        y=alt.Y("loss:Q", title="loss on the joint task (nats)")
+    bands = lost.mark_area(opacity=0.15).encode(
+        y=alt.Y("min(loss):Q", title="loss on the joint task (nats)"), y2="max(loss):Q"
     )
     alike = alt.Chart(alt.Data(values=list(similarities(studies)))).encode(
         x=steps,

@@ -234,7 +234,10 @@ def shown(values: list[float]) -> str:
 
 def tables(studies: list[dict[str, Any]]) -> str:
     """What was found, as two tables."""
-    lines = ["| after steps | " + " | ".join(map(str, CHECKPOINTS)) + " |", "| --- " * 8 + "|"]
+    lines = [
+        "| after steps | " + " | ".join(map(str, CHECKPOINTS)) + " |",
+        "| --- " * (1 + len(CHECKPOINTS)) + "|",
+    ]
     for name in ("weights", "features", "product", "own a", "own b"):
         cells = [shown([s["checkpoints"][str(step)][name] for s in studies]) for step in CHECKPOINTS]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -244,7 +247,7 @@ def tables(studies: list[dict[str, Any]]) -> str:
     lines += [
         "",
         "| routed | " + " | ".join(f"after {step}" for step in ROUTED_AT) + " |",
-        "| --- " * 3 + "|",
+        "| --- " * (1 + len(ROUTED_AT)) + "|",
     ]
     for name in studies[0]["routed"][str(ROUTED_AT[0])]:
         cells = [shown([s["routed"][str(step)][name] for s in studies]) for step in ROUTED_AT]
