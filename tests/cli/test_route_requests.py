@@ -56,7 +56,9 @@ def last(done):
 
 
 def test_requests_are_answered_with_a_trace(router, command):
-    done = command("route", "run", router, "What is 700 plus 1?", "--trace", "--json", cwd=router.parent.parent)
+    done = command(
+        "route", "run", router, "What is 700 plus 1?", "--trace", "--json", cwd=router.parent.parent
+    )
     assert done.stdout.splitlines()[0] == "701"
     assert "calculator" in done.stderr
     [trace] = last(done)["requests"]
@@ -82,7 +84,9 @@ def test_a_router_is_evaluated_with_a_report(router, command):
 
 def test_a_log_is_graded_and_learnt_from(router, command):
     desk = router.parent
-    (desk / "requests.txt").write_text('What is 3 plus 900?\n{"text": "The lamp was grim."}\nWhat is 81 plus 82?\n')
+    (desk / "requests.txt").write_text(
+        'What is 3 plus 900?\n{"text": "The lamp was grim."}\nWhat is 81 plus 82?\n'
+    )
     done = command("route", "run", "router", "-i", "requests.txt", "--log", "log.jsonl", "--json", cwd=desk)
     ids = [trace["id"] for trace in last(done)["requests"]]
     assert done.stdout.splitlines()[:3] == ["903", "bad", "163"]
@@ -116,7 +120,10 @@ def test_scores_that_are_there_can_be_learnt_from(desk, command):
     [
         (("fit", "-e", "experts.yaml", "--out", "x"), "Expected --task or --scores"),
         (("fit", "-e", "nobody.yaml", "-t", "sums.jsonl", "--out", "x"), "Cannot read nobody.yaml"),
-        (("fit", "-e", "experts.yaml", "-t", "sums.jsonl", "--kind", "best", "--out", "x"), "classifier or nearest"),
+        (
+            ("fit", "-e", "experts.yaml", "-t", "sums.jsonl", "--kind", "best", "--out", "x"),
+            "classifier or nearest",
+        ),
         (("run", "nobody", "hello"), "Cannot read nobody"),
         (("run", "router"), "Expected a request or --input"),
     ],
