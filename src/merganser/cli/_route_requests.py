@@ -27,7 +27,7 @@ from merganser.cli._output import (
     words,
 )
 from merganser.evaluation import Interval, SplitName, SplitRule, open_task
-from merganser.routing.requests import (
+from merganser.routing import (
     Dispatcher,
     Expert,
     ExpertsFile,

@@ -10,7 +10,7 @@ from merganser.report._page import chart_place, page
 from merganser.report._routing_charts import calibration_chart, cost_chart
 from merganser.report._sections import Section, section
 from merganser.report._words import counted, percent, percent_interval, points, shortened
-from merganser.routing.requests import Attempt, RouterEvaluation, Trace
+from merganser.routing import Attempt, RouterEvaluation, Trace
 from merganser.weights import atomic_write_text
 
 _MOST_TRACES, _LONGEST = 50, 90

@@ -6,7 +6,7 @@ from typing import Any
 
 from merganser.report._chart import finished, percent_axis
 from merganser.report._theme import BLUE, GREY, INK, ORANGE, PAPER, RED
-from merganser.routing.requests import RouterEvaluation
+from merganser.routing import RouterEvaluation
 
 
 def calibration_chart(found: RouterEvaluation, *, description: str) -> dict[str, Any]:
