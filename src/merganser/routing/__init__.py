@@ -2,7 +2,7 @@
 
 | names | what |
 | --- | --- |
-| `merganser.routing.requests` | request by request: contracts, experts, a router and its dispatcher; here what other rooms use |
+| `merganser.routing.requests` | request by request: contracts, experts, router and dispatcher |
 """
 
 from merganser.routing.requests import (
