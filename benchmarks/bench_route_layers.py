@@ -84,7 +84,7 @@ def routed(models: Mapping[str, Any], given: Mapping[str, Any], generator: Any) 
     """A routed net whose routers are not undecided."""
     import torch
 
-    from merganser.routing import LayerRouting, assemble
+    from merganser.routing.layers import LayerRouting, assemble
 
     net = assemble(models["0"], models, LayerRouting(**given))
     if net.routing.level != "static":

@@ -27,14 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from merganser.comparison import View, compare_features
-from merganser.routing import (
-    LabelledRows,
-    LayerRouting,
-    ProductOfExperts,
-    RouterTraining,
-    assemble,
-    train_routers,
-)
+from merganser.routing import ProductOfExperts
+from merganser.routing.layers import LabelledRows, LayerRouting, RouterTraining, assemble, train_routers
 from merganser.weights import atomic_write_text
 
 INPUTS, WIDTH, BLOCKS, CLASSES, BATCH = 16, 48, 4, 12, 128

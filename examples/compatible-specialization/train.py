@@ -100,7 +100,15 @@ def make_series(
 
     save(model, tokenizer, target / "step-0")
     train(
-        model, free, tokens, steps=STEPS[-1], rate=4e-3, seed=seed, decay=0.1, name=str(target.name), keep=keep
+        model,
+        free,
+        tokens,
+        steps=STEPS[-1],
+        rate=4e-3,
+        seed=seed,
+        decay=0.1,
+        name=str(target.name),
+        keep=keep,
     )
 
 

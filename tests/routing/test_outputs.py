@@ -9,7 +9,8 @@ import torch
 from merganser import TaskError
 from merganser._errors import NonFiniteOutputError
 from merganser.models import Continuation, GenerationRequest, load
-from merganser.routing import ProductModel, ProductOfExperts, TokenWindows
+from merganser.routing import ProductModel, ProductOfExperts
+from merganser.routing.layers import TokenWindows
 
 STORIES = Path(__file__).parents[1] / "data" / "stories260k"
 

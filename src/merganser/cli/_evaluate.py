@@ -35,7 +35,8 @@ from merganser.evaluation import (
     open_task,
 )
 from merganser.merging import RECIPE_NAME
-from merganser.routing import Opener, is_routed
+from merganser.routing import Opener
+from merganser.routing.layers import is_routed
 from merganser.weights import atomic_write_text, open_checkpoint
 
 _HELD_OUT = "test"

@@ -23,7 +23,7 @@ from merganser.cli._output import (
     words,
 )
 from merganser.models import read_texts
-from merganser.routing import (
+from merganser.routing.layers import (
     LEVELS,
     LayerRouting,
     Level,

@@ -9,12 +9,12 @@ import torch
 import merganser
 from merganser import CheckpointError, OutputError
 from merganser.models import Continuation, GenerationRequest, LanguageModel
-from merganser.routing import (
+from merganser.routing import load
+from merganser.routing.layers import (
     LayerRouting,
     RoutedModel,
     RouterTraining,
     TokenWindows,
-    load,
     open_routed,
     save_routed,
     train_routers,

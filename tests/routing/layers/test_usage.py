@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from merganser.routing import LabelledRows, LayerRouting, RoutedModel, TokenWindows, assemble, usage_of
+from merganser.routing.layers import LabelledRows, LayerRouting, RoutedModel, TokenWindows, assemble, usage_of
 
 from .conftest import vit
 

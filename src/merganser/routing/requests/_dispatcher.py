@@ -33,8 +33,8 @@ class Dispatcher:
         fallback: Names of experts.
         most_experts: How many are asked before the fallback.
         seconds: Longest time of a request altogether; None for the sum of its experts' limits.
-        explore: Share of requests, in [0, 1], that ask an expert first who is drawn by the request's hash: a log teaches
-            nothing about experts that are never asked.
+        explore: Share of requests, in [0, 1], that ask an expert first who is drawn by the request's hash: a log
+            teaches nothing about experts that are never asked.
         log: Where outcomes go.
 
     Raises:
