@@ -122,7 +122,7 @@ def train(
     seed: int,
     name: str,
     decay: float = 0.05,
-    keep: Callable[[int], None] = lambda step: None,
+    keep: Callable[[int], None] | None = None,
 ) -> None:
     """Next-token training with AdamW, warm-up and cosine to a tenth."""
     draw = torch.Generator().manual_seed(seed)
@@ -140,7 +140,8 @@ def train(
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        keep(step)
+        if keep is not None:
+            keep(step)
         if step % 100 == 0:
             spent = time.monotonic() - began
             print(f"{name} {step}/{steps} loss {loss.item():.3f} after {spent:.0f} s", flush=True)
