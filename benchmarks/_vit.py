@@ -29,12 +29,12 @@ class Layer(nn.Module):
         super().__init__()
         self.norm_before, self.norm_after = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
         self.attention = Attention()
-        self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+        self.mlp = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """From and to (images, patches, width)."""
         hidden = hidden + self.attention(self.norm_before(hidden))
-        return hidden + self.down(nn.functional.gelu(self.up(self.norm_after(hidden))))
+        return hidden + self.mlp(self.norm_after(hidden))
 
 
 class Vit(nn.Module):

@@ -23,6 +23,7 @@ FLOORS = {
     "routing": 5,
     "adaptation": 5,
     "thinking": 5,
+    "decision": 6,
     "run": 6,
     "interop": 6,
     "report": 7,

@@ -24,8 +24,9 @@ def blocks(language):
 
 
 def lay_out(folder):
-    """What the pages assume to lie in the folder: a small real model."""
+    """What the pages assume to lie in the folder: a small real model, and a text."""
     (folder / "stories260k").symlink_to(ROOT / "tests" / "data" / "stories260k")
+    (folder / "texts.txt").write_text("Once upon a time there was a little dog who ran away. " * 50)
 
 
 @pytest.mark.parametrize("text", list(blocks("python")))

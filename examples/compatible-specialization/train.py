@@ -100,7 +100,15 @@ def make_series(
 
     save(model, tokenizer, target / "step-0")
     train(
-        model, free, tokens, steps=STEPS[-1], rate=4e-3, seed=seed, decay=0.1, name=str(target.name), keep=keep
+        model,
+        free,
+        tokens,
+        steps=STEPS[-1],
+        rate=4e-3,
+        seed=seed,
+        decay=0.1,
+        name=str(target.name),
+        keep=keep,
     )
 
 
@@ -114,7 +122,7 @@ def train(
     seed: int,
     name: str,
     decay: float = 0.05,
-    keep: Callable[[int], None] = lambda step: None,
+    keep: Callable[[int], None] | None = None,
 ) -> None:
     """Next-token training with AdamW, warm-up and cosine to a tenth."""
     draw = torch.Generator().manual_seed(seed)
@@ -132,7 +140,8 @@ def train(
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        keep(step)
+        if keep is not None:
+            keep(step)
         if step % 100 == 0:
             spent = time.monotonic() - began
             print(f"{name} {step}/{steps} loss {loss.item():.3f} after {spent:.0f} s", flush=True)

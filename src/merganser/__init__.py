@@ -26,8 +26,8 @@ from merganser._version import __version__
 if TYPE_CHECKING:
     from merganser.comparison import compare
     from merganser.merging import Combination, materialise, merge, read_recipe, verify
-    from merganser.models import load
     from merganser.report import write_report
+    from merganser.routing import load
     from merganser.run import Outcome, evolve, resume
     from merganser.weights import Checkpoint, save
     from merganser.weights import open_checkpoint as open  # noqa: A004
@@ -38,7 +38,7 @@ _HOMES = {
     "Outcome": ("run", "Outcome"),
     "compare": ("comparison", "compare"),
     "evolve": ("run", "evolve"),
-    "load": ("models", "load"),
+    "load": ("routing", "load"),
     "materialise": ("merging", "materialise"),
     "merge": ("merging", "merge"),
     "open": ("weights", "open_checkpoint"),

@@ -69,6 +69,52 @@ def test_the_last_line_is_json_with_every_layer_and_the_barrier(place, command):
     assert "barrier (95 %)" in command(*words[:-1], cwd=place).stdout
 
 
+@pytest.fixture(scope="module")
+def texts(place):
+    """A file of forty lines, some of them empty."""
+    lines = [f"{who} {did}." for did in ("ran home", "was sad", "saw a cat", "sat") for who in "ABCDEFGHIJ"]
+    (place / "texts.txt").write_text("\n\n".join(lines))
+    return "texts.txt"
+
+
+def test_data_give_every_pair_its_cka_and_the_folder_its_report(place, texts, command):
+    words = ("compare", "one", "two", "-b", "base", "--data", texts, "--texts", "32", "--imprints", "kept")
+    done = command(*words, "-o", "out", cwd=place)
+    assert "Representations: CKA 0.9" in done.stdout
+    assert "CKA (95 %)" in done.stdout
+    assert "What to know about CKA\n  32 rows in 2 batches of 16; features have up to 64" in done.stdout
+    assert len(list((place / "kept").glob("*.npz"))) == 3
+    assert {file.name for file in (place / "out").iterdir()} == {"comparison.json", "report.html"}
+    found = json.loads(command(*words, "--json", cwd=place).stdout.splitlines()[-1])
+    saved = json.loads((place / "out" / "comparison.json").read_text())
+    assert saved == {"kind": "comparison", "version": 1, **found}
+    assert len(found["similarity"]["sites"]) == 15
+    assert "already" in command(*words, "-o", "out", code=1, cwd=place).stderr
+    tokens = command(*words, "--tokens", "some", code=2, cwd=place)
+    assert "must be one of mean, last, sampled, all" in tokens.stderr
+
+
+def test_what_a_task_asks_are_texts_too_and_models_of_other_depth_are_compared(place, command):
+    rows = [{"question": f"Once {i}", "choices": [" He", " She"], "answer": i % 2} for i in range(40)]
+    (place / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = (
+        "compare",
+        "one",
+        "small",
+        "-t",
+        "asked.jsonl",
+        "--limit",
+        "2",
+        "--layer",
+        "model.layers.3",
+        "--json",
+    )
+    [pair] = json.loads(command(*words, cwd=place).stdout.splitlines()[-1])["pairs"]
+    assert [depth["first"] for depth in pair["cka"]["depths"]] == ["model.layers.3"]
+    assert pair["verdict"]["action"] == "route"
+    assert pair["verdict"]["evidence"][-1].startswith("Representations: CKA")
+
+
 def test_errors_are_clear(place, command):
     assert "two or more models" in command("compare", "one", code=2, cwd=place).stderr
     assert (

@@ -15,10 +15,13 @@ from merganser import CheckpointError, compare, merge
 from merganser.comparison import (
     THRESHOLDS,
     Barrier,
+    Depth,
     Difference,
     Differences,
+    Estimate,
     Evidence,
     Kin,
+    Representations,
     TaskVectors,
     TokenOverlap,
     judge,
@@ -30,6 +33,7 @@ STORIES = Path(__file__).parents[1] / "data" / "stories260k"
 ALIKE = Differences((), None, None)
 RELATED = Kin("related", 0.98, 0.2, 9)
 VECTORS = TaskVectors(0.1, 0.45, {0.01: 0.01, 0.1: 0.06}, (0.1, 0.1))
+ALIKE_INSIDE = Representations((Depth("a", "a", Estimate(0.91, 0.9, 0.92)),), 0.01, None, None, None, ())
 TASKS = Evidence(ALIKE, RELATED, (RELATED, RELATED), VECTORS)
 
 
@@ -89,14 +93,12 @@ def test_each_rule_of_the_table(known, action, first_method, confidence):
 
 def test_what_is_remarked_does_not_decide():
     tokens = TokenOverlap(512, 600, 500, 480, True)
-    known = replace(
-        TASKS, differences=Differences((), tokens, None), cka="CKA 0.91 (0.90 to 0.92)", unmeasured="No GPU."
-    )
+    known = replace(TASKS, differences=Differences((), tokens, None), unmeasured="No GPU.", cka=ALIKE_INSIDE)
     found = judge(known)
     assert (found.action, found.confidence) == ("merge", "likely")
     assert any("--tokenizer union" in line for line in found.evidence)
     assert any("could not be measured: No GPU." in line for line in found.evidence)
-    assert found.evidence[-1] == "Representations: CKA 0.91 (0.90 to 0.92)."
+    assert found.evidence[-1] == f"Representations: {ALIKE_INSIDE.words}."
 
 
 @pytest.fixture(scope="module")

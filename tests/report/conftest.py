@@ -3,10 +3,13 @@ import sqlite3
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import merganser
-from merganser.evaluation import Mixture, Samples, Splits
+from merganser.comparison import compare, stop_specialising
+from merganser.evaluation import Mixture, Samples, Splits, choose, open_task
 from merganser.merging import Hop, LayerPath
+from merganser.models import perceptron_size, perceptron_tensors
 from merganser.run import Evolution, RunDirectory, evolve, make_plan, parse_settings
 
 
@@ -116,18 +119,20 @@ class Graded:
         return np.clip(1 - np.abs(answer - self.targets[ids]), 0, 1)
 
 
+def module(value):
+    """A torch module that multiplies by a number."""
+    import torch
+
+    made = torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        made.weight.fill_(value)
+        made.bias.zero_()
+    return made
+
+
 @pytest.fixture(scope="session")
 def graded(tmp_path_factory):
     """A run over three torch modules, 2,500 samples of continuous scores, without validation and test."""
-    import torch
-
-    def module(value):
-        made = torch.nn.Linear(1, 1)
-        with torch.no_grad():
-            made.weight.fill_(value)
-            made.bias.zero_()
-        return made
-
     path = tmp_path_factory.mktemp("graded") / "run"
     splits = Splits(Graded("search", np.linspace(0, 1, 2_500)))
     evolve([module(v) for v in (0.1, 0.5, 0.9)], splits, budget=40, run=path)
@@ -152,14 +157,6 @@ class Near:
 @pytest.fixture(scope="session")
 def several(tmp_path_factory):
     """A run over two tasks, one of them named like an element of HTML, between models that know one each."""
-    import torch
-
-    def module(value):
-        made = torch.nn.Linear(1, 1)
-        with torch.no_grad():
-            made.weight.fill_(value)
-            made.bias.zero_()
-        return made
 
     def split(name):
         return Mixture((Near("middle <i>", 0.4, name), Near("high", 1.0, name)))
@@ -168,3 +165,43 @@ def several(tmp_path_factory):
     splits = Splits(split("search"), split("validation"), split("test"))
     evolve([module(0.1), module(0.95)], splits, budget=40, run=path, baselines=["linear"])
     return path
+
+
+@pytest.fixture(scope="session")
+def noisy_perceptron():
+    """Makes perceptrons that differ from one by noise of a strength and a seed."""
+    widths = (64, 16, 12, 10)
+    start = np.random.default_rng(0).normal(size=perceptron_size(widths))
+
+    def make(noise, seed):
+        changed = start + noise * np.random.default_rng(seed).normal(size=len(start))
+        return perceptron_tensors(changed.astype(np.float32), widths)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def measured(small_npz):
+    """Samples of digits, and the images among them."""
+    chosen = choose(open_task(small_npz), "search")
+    return chosen, np.concatenate([task.inputs[ids] for task, ids in chosen.parts])
+
+
+@pytest.fixture(scope="session")
+def compared(noisy_perceptron, measured, tmp_path_factory):
+    """What was found on four perceptrons, one of them named like an element of HTML, and where it was saved."""
+    folder = tmp_path_factory.mktemp("compared")
+    for seed, name in enumerate(("base", "one", "<i>two", "three", "four")):
+        save_file(noisy_perceptron(0.1 * seed, seed), folder / f"{name}.safetensors")
+    base, *models = (folder / f"{name}.safetensors" for name in ("base", "one", "<i>two", "three", "four"))
+    found = compare(models, base, with_spectra=True, chosen=measured[0], data=measured[1])
+    return found, found.save(folder).parent
+
+
+@pytest.fixture(scope="session")
+def series(noisy_perceptron, measured, tmp_path_factory):
+    """What was found at four steps, the first of them 0, and where it was saved."""
+    steps = (0, 10, 100, 1000)
+    sides = ({step: noisy_perceptron(0.02 * step**0.5, seed) for step in steps} for seed in (1, 2))
+    found = stop_specialising(*sides, noisy_perceptron(1e-3, 3), chosen=measured[0], data=measured[1])
+    return found, found.save(tmp_path_factory.mktemp("series")).parent

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from merganser.report import run_info, write_report
+from merganser.report import run_info, write_comparison_report, write_report
 from merganser.report._words import points
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -85,3 +85,14 @@ def test_a_run_of_one_evaluation_draws_without_errors(runs, tmp_path):
     root = re.search(r"<html[^>]*>", page)[0]
     assert "data-errors" not in root
     assert "<svg" in chart(page, "progress")
+
+
+def test_every_picture_of_a_comparison_and_of_a_series_is_drawn(compared, series, tmp_path):
+    for folder, names in ((compared[1], ("similarity", "line", "gain")), (series[1], ("scores", "likeness"))):
+        page = drawn(write_comparison_report(folder, tmp_path / "r.html"), tmp_path / "profile")
+        root = re.search(r"<html[^>]*>", page)[0]
+        assert 'data-drawn="all"' in root
+        assert "data-errors" not in root
+        for name in names:
+            assert "mark-" in chart(page, name), name
+        assert "NaN" not in "".join(re.findall(r' d="[^"]*"', page))

@@ -12,6 +12,7 @@ from merganser._version import __version__
 
 _COMMANDS = {
     "compare": ("_compare", "compare_models"),
+    "series": ("_series", "series"),
     "merge": ("_merge", "merge"),
     "methods": ("_methods", "methods"),
     "statistics": ("_statistics", "statistics"),

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from merganser.cli._output import (
-    MODEL_FORMS,
-    TASK_FORMS,
-    Json,
-    clear_errors,
-    plain_table,
-    print_json,
-    say_far,
-    tables,
-    with_interval,
-    words,
+from merganser.cli._compare_options import (
+    Base,
+    DataFile,
+    Device,
+    DType,
+    Imprints,
+    Layers,
+    Limit,
+    Out,
+    Overwrite,
+    Rows,
+    Seed,
+    Tasks,
+    Texts,
+    Tokens,
+    Workers,
+    check_out,
+    ground,
+    write_found,
+    write_report_of,
 )
-from merganser.comparison import Comparison, Geometry, Group, Pair, compare
-from merganser.evaluation import choose, open_task
-from merganser.merging import FAR, default_workers
+from merganser.cli._compare_tables import show
+from merganser.cli._decision_table import show_decision
+from merganser.cli._output import MODEL_FORMS, OUTPUT_PANEL, Json, Quiet, clear_errors, print_json
+from merganser.cli._tick_bar import tick_bar
+from merganser.comparison import compare
+from merganser.decision import decide
+from merganser.evaluation import open_task
+from merganser.merging import default_workers
 from merganser.weights import Execution
 
 
@@ -36,147 +45,70 @@ def compare_models(
             help=f"Two or more models, each a {MODEL_FORMS}.", metavar="MODEL…", show_default=False
         ),
     ],
-    base: Annotated[
-        str | None,
-        typer.Option("--base", "-b", help="The model the others were tuned from.", show_default="unknown"),
-    ] = None,
+    base: Base = None,
     spectra: Annotated[
         bool,
         typer.Option(
             "--spectra", help="Decompose task vectors too: ranks and shared directions, layer by layer. Slow."
         ),
     ] = False,
-    task: Annotated[
-        str | None,
+    task: Tasks = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    data: DataFile = None,
+    texts: Texts = 512,
+    tokens: Tokens = "mean",
+    rows: Rows = None,
+    layers: Layers = None,
+    imprints: Imprints = None,
+    workers: Workers = None,
+    device: Device = "cpu",
+    dtype: DType = None,
+    then: Annotated[
+        bool,
         typer.Option(
-            "--task",
-            "-t",
-            help=f"Measure what is lost between two models on its search samples: {TASK_FORMS}.",
-            metavar="TASK",
-            show_default="no task",
+            "--then",
+            help="Go on with what the verdicts say: merge, route, or choose by contract; measure every way on test "
+            "samples of the tasks, and say which one to take. Goes on where it was interrupted.",
+            rich_help_panel=OUTPUT_PANEL,
         ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Score at most so many samples.", min=1, metavar="N")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the split and of the limit.", metavar="N")] = 0,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads.", show_default="one per processor", min=1)
-    ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
-    dtype: Annotated[
-        str | None, typer.Option(help="Element type to score in.", show_default="that of the models")
-    ] = None,
+    ] = False,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Say whether models fit together: merge, align first, route, or keep apart; with the evidence."""
     with clear_errors():
-        chosen = None if task is None else choose(open_task(task), "search", limit=limit, seed=seed)
-        execution = Execution(workers or default_workers(), device=device)
-        found = compare(models, base, with_spectra=spectra, chosen=chosen, execution=execution, dtype=dtype)
-    if as_json:
-        print_json(found.to_json())
-        return
-    for pair in found.pairs:
-        tables.print(f"[bold]{_names(pair)}[/]", *map(escape, pair.known.differences.words), sep="\n  ")
-    for group in found.groups:
-        _show_group(group)
-    tables.print()
-    tables.print(_pairs(found))
-    for pair in found.pairs:
-        _show_verdict(pair)
-    words.print(
-        "The thresholds behind these verdicts are not calibrated yet: `--json` lists them, with their sources.",
-        soft_wrap=True,
-    )
-
-
-def _show_group(group: Group) -> None:
-    """What the weights of models that fit each other show."""
-    if group.geometry.base is not None:
-        tables.print()
-        tables.print(_task_vectors(group.geometry))
-    if group.spectra:
-        tables.print()
-        tables.print(_spectra(group))
-    for name, length in _lengths(group.geometry):
-        if length > FAR:
-            say_far(name, length)
-    for place in group.parentage.bases:
-        name = escape(_short(group.parentage.models[place]))
-        words.print(
-            f"{name} looks like the base of its relatives, or like the middle of a chain.", soft_wrap=True
+        opened = [open_task(each) for each in task or ()]
+        if then and (not opened or out is None):
+            raise ValueError("`--then` needs a --task to measure on, and a folder to work in: --out DIR.")
+        on = ground(
+            opened, data, limit=limit, seed=seed, texts=texts, tokens=tokens, rows=rows, layers=layers
         )
-    if group.geometry.left_out:
-        words.print(f"{len(group.geometry.left_out)} tensors do not fit, and are left out.", soft_wrap=True)
-
-
-def _lengths(found: Geometry) -> list[tuple[str, float]]:
-    relative = found.total.relative
-    return [] if relative is None else list(zip(found.models, relative.tolist(), strict=True))
-
-
-def _task_vectors(found: Geometry) -> Table:
-    """Lengths of task vectors beside the base, by component."""
-    table = plain_table("length / base", "all", *found.components, right=("all", *found.components))
-    parts = [found.total, *found.components.values()]
-    for i, model in enumerate(found.models):
-        cells = ("–" if part.relative is None else f"{part.relative[i]:.3g}" for part in parts)
-        table.add_row(escape(_short(model)), *cells)
-    return table
-
-
-def _spectra(group: Group) -> Table:
-    """Of every layer and every two models: ranks, and what they share."""
-    figures = ("stable ranks", "cosine", "shared outputs", "shared inputs")
-    table = plain_table("layer", "pair", *figures, right=figures)
-    names = [_short(model) for model in group.geometry.models]
-    for layer, found in group.spectra_by_layer.items():
-        for i, j in combinations(range(len(names)), 2):
-            ranks = f"{found.stable_rank[i]:.3g} and {found.stable_rank[j]:.3g}"
-            shared = (f"{each[i, j]:.3f}" for each in (found.cosine, found.outputs, found.inputs))
-            table.add_row(escape(layer), escape(f"{names[i]} and {names[j]}"), ranks, *shared)
-    return table
-
-
-def _pairs(found: Comparison) -> Table:
-    """The figures of every two models."""
-    figures = ["cosine", "distance"]
-    figures += ["task cosine", "opposite", "overlap 1 %", "10 %"] if found.base is not None else []
-    figures += ["barrier (95 %)"] if any(pair.known.barrier for pair in found.pairs) else []
-    table = plain_table("pair", "weights", *figures, right=figures)
-    for pair in found.pairs:
-        known, vectors = pair.known, pair.known.task_vectors
-        kin = known.kin
-        cells = [_number(kin and kin.cosine), _number(kin and kin.distance)]
-        if found.base is not None:
-            shares = [vectors and vectors.opposite, *(vectors.overlap.values() if vectors else (None, None))]
-            cells += [_number(vectors and vectors.cosine), *map(_share, shares)]
-        if "barrier (95 %)" in figures:
-            cells.append(with_interval(known.barrier and known.barrier.height))
-        table.add_row(_names(pair), kin.kinship if kin else "do not fit", *cells)
-    return table
-
-
-def _show_verdict(pair: Pair) -> None:
-    found = pair.verdict
-    methods = f" by {', '.join(found.methods)}" if found.methods else ""
-    lines: Sequence[str] = [f"[bold]{_names(pair)}: {found.action}[/]{methods} ({found.confidence})"]
-    tables.print()
-    tables.print(*lines, *map(escape, found.evidence), sep="\n  ", soft_wrap=True)
-
-
-def _names(pair: Pair) -> str:
-    return f"{escape(_short(pair.first))} and {escape(_short(pair.second))}"
-
-
-def _short(model: str) -> str:
-    return Path(model).name
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
+        looking: dict[str, Any] = {
+            "with_spectra": spectra,
+            "data": on.data,
+            "view": on.view,
+            "cache": imprints,
+            "execution": Execution(workers or default_workers(), device=device),
+            "dtype": dtype,
+        }
+        decision = None
+        if then and out is not None:
+            with tick_bar(quiet=quiet or as_json) as watch:
+                found, decision = decide(
+                    models, opened, out, base=base, limit=limit, seed=seed, watch=watch, **looking
+                )
+            write_report_of(out)
+        else:
+            check_out(out, overwrite=overwrite)
+            with tick_bar(quiet=quiet or as_json) as watch:
+                found = compare(models, base, chosen=on.chosen, watch=watch, **looking)
+            write_found(found, out, overwrite=overwrite)
+    if as_json:
+        print_json(found.to_json() | ({} if decision is None else {"decision": decision.to_json()}))
+        return
+    show(found)
+    if decision is not None:
+        show_decision(decision)

@@ -6,9 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
-import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -26,20 +25,19 @@ from merganser.cli._output import (
     words,
 )
 from merganser.evaluation import (
-    Classification,
     Evaluation,
     SplitName,
     SplitRule,
     Splits,
     Stage,
-    Task,
     choose,
     evaluate,
     open_task,
 )
 from merganser.merging import RECIPE_NAME
-from merganser.models import Perceptron, load
-from merganser.weights import atomic_write_text, flat_read, open_checkpoint
+from merganser.routing import Opener
+from merganser.routing.layers import is_routed
+from merganser.weights import atomic_write_text, open_checkpoint
 
 _HELD_OUT = "test"
 
@@ -48,7 +46,8 @@ def evaluate_models(
     models: Annotated[
         list[str],
         typer.Argument(
-            help=f"Models, each a {MODEL_FORMS}, or a recipe.json; the first is what the others are compared with.",
+            help=f"Models, each a {MODEL_FORMS}, a recipe.json, or a routed folder; the first is what the others are "
+            "compared with.",
             metavar="MODEL…",
             show_default=False,
         ),
@@ -97,10 +96,12 @@ def evaluate_models(
         opened = [open_task(each, rule, scorer=scorer) for each in task]
         chosen = [choose(s, cast("SplitName", split), limit=limit, seed=seed) for s in opened]
         for model in models:
-            if Path(model).name != RECIPE_NAME:
+            if Path(model).name != RECIPE_NAME and not is_routed(model):
                 open_checkpoint(model)  # a name that is wrong shows now, not when its turn comes
         with _bar(quiet=quiet) as watch:
-            found = evaluate(models, chosen, _Opener(device, dtype), notes=_notes(opened), watch=watch)
+            found = evaluate(
+                models, chosen, Opener(device=device, dtype=dtype), notes=_notes(opened), watch=watch
+            )
         if not quiet:
             _show_notes(found, split)
         if as_json:
@@ -111,26 +112,6 @@ def evaluate_models(
             atomic_write_text(samples, _lines(found))
     if any(r.failed for r in found.results):
         raise typer.Exit(FAILED)
-
-
-class _Opener:
-    """Brings models to life; a language model is kept until the next one is asked for."""
-
-    def __init__(self, device: str, dtype: str | None) -> None:
-        self._device, self._dtype = device, dtype
-        self._reference, self._model = "", None
-
-    def __call__(self, model: str, task: Task) -> Any:
-        if not isinstance(task, Classification):
-            if self._reference != model:
-                self._model = None  # the last one goes before the next one comes
-                alive = load(model, dtype=self._dtype, device=self._device)
-                self._reference, self._model = model, alive
-            return self._model
-        checkpoint = open_checkpoint(model)
-        perceptron = Perceptron.of(checkpoint, task.features)
-        perceptron.write(flat_read(checkpoint, dtype=np.float32))
-        return perceptron
 
 
 def _notes(opened: Sequence[Splits]) -> list[str]:

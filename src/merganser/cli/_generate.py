@@ -11,10 +11,11 @@ import typer
 from merganser._errors import ConfigError, NonFiniteOutputError
 from merganser._text_file import read_text
 from merganser.cli._output import FAILED, Json, clear_errors, print_json, tables, words
-from merganser.models import GenerationRequest, Response, load
+from merganser.models import GenerationRequest, Response
+from merganser.routing import load
 
 if TYPE_CHECKING:
-    from merganser.models import LanguageModel
+    from merganser.models import SpokenModel
 
 
 class _Said(NamedTuple):
@@ -35,8 +36,8 @@ def generate(
         list[str],
         typer.Argument(
             metavar="MODEL... [PROMPT]",
-            help="Models: paths, hub ids, base+adapter, or a recipe.json. The last word is the prompt, unless "
-            "--prompt or --file gives it.",
+            help="Models: paths, hub ids, base+adapter, a recipe.json, or a routed folder. The last word is the "
+            "prompt, unless --prompt or --file gives it.",
         ),
     ],
     prompt: Annotated[
@@ -93,7 +94,7 @@ def _split(arguments: list[str], prompts: list[str], file: Path | None) -> tuple
 
 
 def _ask(
-    alive: LanguageModel,
+    alive: SpokenModel,
     model: str,
     prompts: list[str],
     stop: tuple[str, ...],

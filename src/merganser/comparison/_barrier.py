@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Float
 
 from merganser._errors import CheckpointError
+from merganser.comparison._tick import Tick, Watch
 from merganser.evaluation import Chosen, Classification, Interval, Task, difference_interval, mean_interval
 from merganser.merging import plan_merge
 from merganser.models import LanguageModel, Perceptron
@@ -36,6 +37,10 @@ from merganser.weights import Checkpoint, check_aligned, flat_read
 
 POINTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where on the line models are scored."""
+
+_MIDDLE = 0.5
+_BLOCK = 64
+"""Samples between two looks at the progress."""
 
 _Line = Callable[[float], Any]
 """Brings the model at a point of the line to life, in the memory of the one before."""
@@ -72,10 +77,16 @@ class Barrier:
         value, low, high = (max(column) for column in zip(*self.shortfalls.values(), strict=True))
         return Interval(value, low, high)
 
+    @property
+    def gain(self) -> Interval:
+        """What the average of the two scores beyond the better of them, on the same samples."""
+        better = max((0.0, 1.0), key=lambda t: self.means[t].value)
+        return difference_interval(self.scores[_MIDDLE], self.scores[better])
+
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         points = [{"t": t, **interval._asdict()} for t, interval in self.means.items()]
-        return {"height": self.height._asdict(), "points": points}
+        return {"height": self.height._asdict(), "gain": self.gain._asdict(), "points": points}
 
 
 def barrier(
@@ -85,6 +96,7 @@ def barrier(
     *,
     dtype: str | None = None,
     device: str = "cpu",
+    watch: Watch | None = None,
 ) -> Barrier:
     """Score the models on the line between two, one after the other in the memory of one.
 
@@ -94,6 +106,7 @@ def barrier(
         chosen: The samples to score.
         dtype: Element type to compute in, for language models; by default that of the first.
         device: Where to compute, for language models.
+        watch: Told about samples that were scored.
 
     Raises:
         CheckpointError: If they cannot be merged, are no models for the task, or a merge answers with NaN.
@@ -102,13 +115,19 @@ def barrier(
     """
     scores: dict[float, list[np.ndarray]] = {t: [] for t in POINTS}
     spoken: _Line | None = None
+    done, total = 0, len(POINTS) * len(chosen)
     for task, ids in chosen.parts:
         if isinstance(task, Classification):
             line = _flat_line(first, second, task.features)
         else:
             line = spoken = spoken or _language_line(first, second, dtype, device)
         for t in POINTS:
-            scores[t].append(_scored(line(t), task, ids, t))
+            model = line(t)
+            for block in np.split(ids, range(_BLOCK, len(ids), _BLOCK)):
+                scores[t].append(_scored(model, task, block, t))
+                done += len(block)
+                if watch is not None:
+                    watch(Tick("scoring the line", done, total, "samples"))
     return Barrier({t: np.concatenate(parts) for t, parts in scores.items()})
 
 

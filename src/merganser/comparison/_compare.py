@@ -7,16 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from merganser._errors import CheckpointError
-from merganser.comparison._barrier import barrier
+from merganser.comparison._barrier import POINTS, barrier
+from merganser.comparison._data import Data, view_for
 from merganser.comparison._differences import differences_between
 from merganser.comparison._geometry import Geometry, geometry, names_of
 from merganser.comparison._parentage import Parentage, parentage
+from merganser.comparison._representations import represent, representations
+from merganser.comparison._save import save_found
+from merganser.comparison._similarity import Similarity
 from merganser.comparison._spectra import LayerSpectra, Spectrum, spectra, spectra_by_layer
 from merganser.comparison._thresholds import THRESHOLDS
+from merganser.comparison._tick import Watch, part
 from merganser.comparison._verdict import Evidence, TaskVectors, Verdict, judge
+from merganser.comparison._view import View
 from merganser.evaluation import Chosen
 from merganser.merging import Model, open_models
 from merganser.weights import Checkpoint, Execution
@@ -48,9 +55,10 @@ class Pair:
             "models": [self.first, self.second],
             "differences": known.differences.to_json(),
             "kin": known.kin and known.kin._asdict(),
+            "task_vectors": known.task_vectors and known.task_vectors.to_json(),
             "barrier": known.barrier and known.barrier.to_json(),
             "unmeasured": known.unmeasured,
-            "cka": known.cka,
+            "cka": known.cka and known.cka.to_json(),
             "verdict": self.verdict.to_json(),
         }
 
@@ -84,12 +92,16 @@ class Comparison:
         base: Name of the base, if one was given.
         pairs: Every two of them.
         groups: Models that fit each other; those that fit no other are in none.
+        similarity: CKA of all layers of all models and the base; None if it was not measured.
+        unseen: Models that could not be run on the data, and why.
     """
 
     models: tuple[str, ...]
     base: str | None
     pairs: tuple[Pair, ...]
     groups: tuple[Group, ...]
+    similarity: Similarity | None = None
+    unseen: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -104,8 +116,18 @@ class Comparison:
                 for group in self.groups
                 if group.spectra
             ],
+            "similarity": self.similarity and self.similarity.to_json(),
+            "unseen": dict(self.unseen),
             "thresholds": {name: {**row._asdict(), "calibrated": False} for name, row in THRESHOLDS.items()},
         }
+
+    def save(self, folder: str | Path) -> Path:
+        """Write everything to `comparison.json` in a folder, atomically.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        return save_found(folder, "comparison", self.to_json())
 
 
 def compare(
@@ -114,9 +136,12 @@ def compare(
     *,
     with_spectra: bool = False,
     chosen: Chosen | None = None,
-    cka: Mapping[tuple[int, int], str] | None = None,
+    data: Data | None = None,
+    view: View | None = None,
+    cache: str | Path | None = None,
     execution: Execution | None = None,
     dtype: str | None = None,
+    watch: Watch | None = None,
 ) -> Comparison:
     """Compare models, and recommend what to do with every two of them.
 
@@ -125,14 +150,18 @@ def compare(
         base: The model they were tuned from, if it is known.
         with_spectra: Whether to decompose task vectors too, matrix by matrix, which takes much longer.
         chosen: Samples of a task on which to measure the barrier between every two models that fit.
-        cka: How alike two models' representations are on data, in words, by their places; the smaller first.
+        data: Texts, or arrays for perceptrons, on which to compare representations; the base is run too.
+        view: How they are looked at; by default as [`view_for`][] chooses.
+        cache: A folder that keeps what language models leave behind on the data, so that none is run twice.
         execution: How to read and compute; by default with one worker for each processor.
-        dtype: Element type to score language models in; by default theirs.
+        dtype: Element type to run language models in; by default theirs.
+        watch: Told how far each part of the work is.
 
     Raises:
         ValueError: If there are fewer than two models, one of them is the base, or spectra are asked for without one.
         CheckpointError: If a model cannot be read, or is damaged.
         ConfigError: If a library that a model needs is not installed.
+        OutputError: If the cache cannot be written.
 
     Examples:
         >>> import torch
@@ -152,21 +181,31 @@ def compare(
     }
     members = _groups(len(opened), {pair for pair, found in differences.items() if found.misfit is None})
     groups = [
-        _group([opened[i] for i in each], base_opened, execution, with_spectra=with_spectra)
+        _group([opened[i] for i in each], base_opened, execution, with_spectra=with_spectra, watch=watch)
         for each in members
     ]
+    label = None if base_opened is None else base_opened.source
+    device = "cpu" if execution is None else execution.device
+    sums, unseen = None, {}
+    if data is not None:
+        named = dict(zip(names, opened, strict=True))
+        if base_opened is not None and label is not None:
+            named = {label: base_opened, **named}
+        view = view or view_for(data)
+        sums, unseen = represent(named, data, view, cache=cache, device=device, dtype=dtype, watch=watch)
+    line = _Line(chosen, dtype, device, watch, sum(math.comb(len(each), 2) for each in members))
     pairs = []
     for (i, j), found in differences.items():
-        known = Evidence(found, cka=(cka or {}).get((i, j)))
+        known = Evidence(found)
+        if sums is not None and not {names[i], names[j]} & unseen.keys():
+            known = replace(known, cka=representations(sums, names[i], names[j]))
         place = next((n for n, each in enumerate(members) if i in each and j in each), None)
         if place is not None:
             known = _measured(known, groups[place], members[place].index(i), members[place].index(j))
-        if place is not None and chosen is not None:
-            device = "cpu" if execution is None else execution.device
-            known = _with_barrier(known, opened[i], opened[j], chosen, dtype=dtype, device=device)
+            known = line.measured(known, opened[i], opened[j])
         pairs.append(Pair(names[i], names[j], known))
-    label = None if base_opened is None else base_opened.source
-    return Comparison(names, label, tuple(pairs), tuple(groups))
+    similarity = None if sums is None else sums.similarity()
+    return Comparison(names, label, tuple(pairs), tuple(groups), similarity, unseen)
 
 
 def _groups(count: int, fitting: set[tuple[int, int]]) -> list[list[int]]:
@@ -182,17 +221,22 @@ def _groups(count: int, fitting: set[tuple[int, int]]) -> list[list[int]]:
 
 
 def _group(
-    models: Sequence[Checkpoint], base: Checkpoint | None, execution: Execution | None, *, with_spectra: bool
+    models: Sequence[Checkpoint],
+    base: Checkpoint | None,
+    execution: Execution | None,
+    *,
+    with_spectra: bool,
+    watch: Watch | None,
 ) -> Group:
     """Measure models that fit each other, and their base if it fits too."""
     if base is not None and (why := differences_between(base, models[0]).misfit):
         raise CheckpointError(
             f"Expected a base that {models[0].source} was tuned from, but it does not fit. {why}"
         )
-    found = geometry(models, base, execution=execution)
-    decomposed = (
-        spectra(models, base, found, execution=execution) if base is not None and with_spectra else {}
-    )
+    found = geometry(models, base, execution=execution, watch=watch)
+    decomposed: Mapping[str, Spectrum] = {}
+    if base is not None and with_spectra:
+        decomposed = spectra(models, base, found, execution=execution, watch=watch)
     return Group(found, parentage(found), decomposed)
 
 
@@ -211,14 +255,37 @@ def _measured(known: Evidence, group: Group, i: int, j: int) -> Evidence:
     )
 
 
-def _with_barrier(
-    known: Evidence, first: Checkpoint, second: Checkpoint, chosen: Chosen, *, dtype: str | None, device: str
-) -> Evidence:
-    """What is known, with the barrier; or with the reason why these two have none."""
-    try:
-        return replace(known, barrier=barrier(first, second, chosen, dtype=dtype, device=device))
-    except (CheckpointError, ValueError) as error:
-        return replace(known, unmeasured=str(error))
+@dataclass
+class _Line:
+    """Measures the barriers of pairs, one after the other.
+
+    Args:
+        chosen: The samples; None to measure nothing.
+        dtype: As `barrier` takes it.
+        device: As there.
+        watch: Told about the samples of all pairs.
+        pairs: How many pairs there will be.
+    """
+
+    chosen: Chosen | None
+    dtype: str | None
+    device: str
+    watch: Watch | None
+    pairs: int
+    _done: int = 0
+
+    def measured(self, known: Evidence, first: Checkpoint, second: Checkpoint) -> Evidence:
+        """What is known, with the barrier; or with the reason why these two have none."""
+        if self.chosen is None:
+            return known
+        each = len(POINTS) * len(self.chosen)
+        told = part(self.watch, self._done * each, self.pairs * each)
+        self._done += 1
+        try:
+            found = barrier(first, second, self.chosen, dtype=self.dtype, device=self.device, watch=told)
+        except (CheckpointError, ValueError) as error:
+            return replace(known, unmeasured=str(error))
+        return replace(known, barrier=found)
 
 
 def _task_vectors(found: Geometry, i: int, j: int) -> TaskVectors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
@@ -69,7 +69,7 @@ def compare_features(
     digest = digest_of(data)
     found: dict[str, Imprint] = {}
     for name, model in models.items():
-        imprint = _imprint(model, data, view, digest, cache, device).named(name)
+        imprint = imprint_of(model, data, view, cache=cache, device=device).named(name)
         _check(imprint, name, digest, view, next(iter(found.items()), None))
         found[name] = imprint
     batches = [Relations.joined(parts) for parts in zip(*(i.batches for i in found.values()), strict=True)]
@@ -79,29 +79,48 @@ def compare_features(
     return sums
 
 
-def _imprint(
+def imprint_of(
     model: Compared,
     data: Sequence[str] | Sequence[Batch],
     view: View,
-    digest: str,
-    cache: str | Path | None,
-    device: str,
+    *,
+    cache: str | Path | None = None,
+    device: str = "cpu",
+    dtype: str | None = None,
+    seen: Callable[[int], None] | None = None,
 ) -> Imprint:
+    """What a model leaves behind on data: run now, or found in the cache.
+
+    Args:
+        model: As [`compare_features`][] takes it.
+        data: As there.
+        view: As there.
+        cache: As there.
+        device: As there.
+        dtype: Element type to bring it to life in; by default the one on disk.
+        seen: As in [`features`][].
+
+    Raises:
+        ValueError: As there.
+        CheckpointError: As there.
+        ConfigError: As there.
+        OutputError: As there.
+    """
     if isinstance(model, Imprint):
         return model
     if not isinstance(model, str | Path | Checkpoint):
-        return Imprint.of(model, data, view)
+        return Imprint.of(model, data, view, seen=seen)
     child = model if isinstance(model, Checkpoint) else open_child(model)
     if cache is None or not isinstance(child, Checkpoint):
-        return Imprint.of(load(child, device=device), data, view)
-    key = json.dumps([str(child.digest), digest, asdict(view)])
-    path = Path(cache) / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+        return Imprint.of(load(child, dtype=dtype, device=device), data, view, seen=seen)
+    facts = [str(child.digest), digest_of(data), asdict(view), *([] if dtype is None else [dtype])]
+    path = Path(cache) / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]}.npz"
     if path.exists():
         try:
             return Imprint.open(path)
         except ConfigError:
             pass  # it is made anew
-    made = Imprint.of(load(child, device=device), data, view)
+    made = Imprint.of(load(child, dtype=dtype, device=device), data, view, seen=seen)
     made.save(path)
     return made
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
@@ -24,7 +24,11 @@ _TEXTS = 8
 
 
 def features(
-    model: SpokenModel | nn.Module, data: Iterable[str] | Iterable[Batch], view: View | None = None
+    model: SpokenModel | nn.Module,
+    data: Iterable[str] | Iterable[Batch],
+    view: View | None = None,
+    *,
+    seen: Callable[[int], None] | None = None,
 ) -> Iterator[Features]:
     """Features of a model's layers on data.
 
@@ -35,6 +39,7 @@ def features(
         data: For a language model texts; for a module batches as `collect` takes them. What a layer puts out must
             have the axes (batch, d) or (batch, positions, d); an `attention_mask` says which positions count.
         view: How it is looked at; by default all blocks of a language model, the mean over tokens.
+        seen: Told after each call how many texts or samples the model has read.
 
     Yields:
         For each layer the same `view.rows` rows. The last batch may be shorter; it is left out if it is not the only
@@ -47,7 +52,7 @@ def features(
     view = View() if view is None else view
     ready: Features = {}
     count = 0
-    for part in _outputs(model, data, view):
+    for part in _outputs(model, data, view, seen):
         ready = {k: np.concatenate([ready[k], rows]) if ready else rows for k, rows in part.items()}
         while ready and _rows(ready) >= view.rows:
             yield {layer: rows[: view.rows] for layer, rows in ready.items()}
@@ -94,7 +99,10 @@ def layers_of(module: nn.Module) -> tuple[str, ...]:
 
 
 def _outputs(
-    model: SpokenModel | nn.Module, data: Iterable[str] | Iterable[Batch], view: View
+    model: SpokenModel | nn.Module,
+    data: Iterable[str] | Iterable[Batch],
+    view: View,
+    seen: Callable[[int], None] | None,
 ) -> Iterator[Features]:
     """Rows of one call after the other."""
     if isinstance(model, SpokenModel):
@@ -111,6 +119,8 @@ def _outputs(
         call = Call(call.args, {**call.kwargs, **options}, call.labels)
         yield _called(module, body, call, layers, view, samples)
         samples += call.samples
+        if seen is not None:
+            seen(samples)
 
 
 def _called(

@@ -25,7 +25,7 @@ References:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, reduce
 from operator import add
@@ -38,6 +38,7 @@ from merganser._errors import CheckpointError
 from merganser.comparison._components import COMPONENTS, Component, component_of
 from merganser.comparison._largest import SHARES, Histogram, overlaps, threshold
 from merganser.comparison._moments import Moments, cosines_of, distances_of, moments
+from merganser.comparison._tick import Tick, Watch
 from merganser.merging import default_workers
 from merganser.weights import Aligned, Buffers, Checkpoint, Execution, misfit, single_threaded
 
@@ -166,6 +167,7 @@ def geometry(
     *,
     overlap: bool = True,
     execution: Execution | None = None,
+    watch: Watch | None = None,
 ) -> Geometry:
     """Measure how models lie to each other, or their task vectors if there is a base.
 
@@ -177,6 +179,7 @@ def geometry(
         base: The model they were tuned from, if it is known.
         overlap: Whether to find the overlap of the largest entries too, which needs a base.
         execution: How; by default with one worker for each processor.
+        watch: Told about bytes that were read.
 
     Raises:
         ValueError: If there are fewer than two models, or no tensor is in all of them in one shape.
@@ -209,12 +212,15 @@ def geometry(
         return moments(aligned[name], execution, buffers, compares_signs=has_tasks, also=also), counted
 
     tensors: dict[str, Moments] = {}
+    sizes = {name: sum(row.spec(name).nbytes for row in rows) for name in fitting}
+    read = _reading(watch, sizes, passes=1 if histogram is None else 2)
     with single_threaded():
         for name, (sums, counted) in zip(fitting, execution.map(measure, fitting), strict=True):
             tensors[name] = _finite(name, rows, sums)
+            read(name)
             if histogram is not None and counted is not None:
                 histogram.counts += counted.counts
-        largest = {} if histogram is None else _largest(histogram, aligned, execution, buffers)
+        largest = {} if histogram is None else _largest(histogram, aligned, execution, buffers, read)
     places: dict[str, tuple[str, Component]] = {
         name: (layer.name or "model", component_of(name, layer))
         for layer in rows[0].layers
@@ -251,12 +257,33 @@ def _shared_tensors(rows: Sequence[Checkpoint]) -> tuple[list[str], dict[str, st
 
 
 def _largest(
-    histogram: Histogram, aligned: Mapping[str, Aligned], execution: Execution, buffers: Buffers
+    histogram: Histogram,
+    aligned: Mapping[str, Aligned],
+    execution: Execution,
+    buffers: Buffers,
+    read: Callable[[str], None],
 ) -> dict[str, Int[np.ndarray, "shares models models"]]:
     """Counts of the entries that are among the largest of both models, tensor by tensor."""
     edges = np.array([[threshold(row, share) for row in histogram.counts] for share in SHARES])
+    counts: dict[str, Int[np.ndarray, "shares models models"]] = {}
     found = execution.map(lambda each: overlaps(each, edges, execution, buffers), aligned.values())
-    return dict(zip(aligned, found, strict=True))
+    for name, shared in zip(aligned, found, strict=True):
+        counts[name] = shared
+        read(name)
+    return counts
+
+
+def _reading(watch: Watch | None, sizes: Mapping[str, int], *, passes: int) -> Callable[[str], None]:
+    """Called with every tensor that was read, it tells how many bytes that makes."""
+    done, total = 0, passes * sum(sizes.values())
+
+    def read(name: str) -> None:
+        nonlocal done
+        done += sizes[name]
+        if watch is not None:
+            watch(Tick("reading weights", done, total, "bytes"))
+
+    return read
 
 
 def _finite(name: str, rows: Sequence[Checkpoint], found: Moments) -> Moments:

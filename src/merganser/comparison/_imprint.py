@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -48,6 +48,7 @@ class Imprint:
         view: View | None = None,
         *,
         name: str = "model",
+        seen: Callable[[int], None] | None = None,
     ) -> Imprint:
         """Run a model on data.
 
@@ -56,6 +57,7 @@ class Imprint:
             data: As there, but to be gone through twice.
             view: As there.
             name: What the model is called in the result.
+            seen: As there.
 
         Raises:
             ValueError: As there; also if there are fewer than 8 rows.
@@ -66,7 +68,7 @@ class Imprint:
             tokens = digest_of(text_batches_of(model, cast("Sequence[str]", data), view))
         batches = tuple(
             relate({(name, layer): rows for layer, rows in batch.items()}, neighbours=view.neighbours)
-            for batch in features(model, data, view)
+            for batch in features(model, data, view, seen=seen)
         )
         return cls(digest_of(data), tokens, view, batches)
 

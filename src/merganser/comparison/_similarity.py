@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from merganser.comparison._geometry import plain
 from merganser.comparison._relations import Measure, Site
 
 _Z = 1.959963984540054
@@ -86,7 +87,7 @@ class Similarity:
         Raises:
             ValueError: If there is no such site.
         """
-        at = self._index(first), self._index(second)
+        at = self.index(first), self.index(second)
         value, reach = self.values[at], self.errors[at] * student(self.batches - 1)
         return Estimate(float(value), float(value - reach), float(value + reach))
 
@@ -101,7 +102,7 @@ class Similarity:
         """
         if self.chance is None:
             raise ValueError(f"What chance gives is known of cka, not of {self.measure}.")
-        at = self._index(first), self._index(second)
+        at = self.index(first), self.index(second)
         z = max(float(self.values[at] / self.chance[at]), 0.0)
         return 1 / (1 + z * z)
 
@@ -112,6 +113,37 @@ class Similarity:
             ValueError: If there is no such model.
         """
         return self.values[np.ix_(self._layers(first), self._layers(second))]
+
+    def of(self, *models: str) -> Similarity:
+        """The same for some of the models only.
+
+        Raises:
+            ValueError: If there is no such model.
+        """
+        kept = [i for model in models for i in self._layers(model)]
+        square = np.ix_(kept, kept)
+        return replace(
+            self,
+            sites=tuple(self.sites[i] for i in kept),
+            values=self.values[square],
+            errors=self.errors[square],
+            chance=None if self.chance is None else self.chance[square],
+            spreads=tuple(self.spreads[i] for i in kept),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data: values with both ends of their intervals, None where one is undefined."""
+        reach = self.errors * student(self.batches - 1)
+        return {
+            "measure": self.measure,
+            "sites": [list(site) for site in self.sites],
+            "values": plain(self.values),
+            "low": plain(self.values - reach),
+            "high": plain(self.values + reach),
+            "batches": self.batches,
+            "rows": self.rows,
+            "caveats": list(self.caveats()),
+        }
 
     def caveats(self) -> tuple[str, ...]:
         """What to beware of when reading the values, as sentences."""
@@ -133,11 +165,25 @@ class Similarity:
         for site, spread in zip(self.sites, self.spreads, strict=True):
             if np.isnan(spread.share):
                 yield f"{_name(site)} gives every row the same features, so nothing can be said of it."
-            elif spread.share > _HEAVY and spread.dimensions > 2 * _FEW:
-                yield (
-                    f"{_FEW} of {spread.dimensions} dimensions of {_name(site)} carry {spread.share:.0%} of the "
-                    "variance: similarities with it say little of the others."
-                )
+        for model in dict.fromkeys(site.model for site in self.sites):
+            yield from self._outlier_caveats(model)
+
+    def _outlier_caveats(self, model: str) -> Iterator[str]:
+        """One sentence for a model, however many of its layers are so."""
+        heavy = [
+            (site, spread)
+            for site, spread in zip(self.sites, self.spreads, strict=True)
+            if site.model == model and spread.share > _HEAVY and spread.dimensions > 2 * _FEW
+        ]
+        if not heavy:
+            return
+        site, spread = max(heavy, key=lambda each: each[1].share)
+        others = len(heavy) - 1
+        others_too = f"; so it is, less so, at {others} more of its layers" if others else ""
+        yield (
+            f"{_FEW} of {spread.dimensions} dimensions of {_name(site)} carry {spread.share:.0%} of the variance"
+            f"{others_too}: similarities there say little of the other dimensions."
+        )
 
     def _interval_caveats(self) -> Iterator[str]:
         if self.batches < 2:
@@ -157,7 +203,12 @@ class Similarity:
             if weak:
                 yield f"{weak} of {z.size} pairs are not clearly above what permuted rows would give."
 
-    def _index(self, site: tuple[str, str]) -> int:
+    def index(self, site: tuple[str, str]) -> int:
+        """Row and column of a site.
+
+        Raises:
+            ValueError: If there is no such site.
+        """
         try:
             return self.sites.index(Site(*site))
         except ValueError as error:

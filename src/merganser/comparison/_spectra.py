@@ -31,6 +31,7 @@ from jaxtyping import Float
 
 from merganser.comparison._geometry import Geometry, plain
 from merganser.comparison._moments import cosines_of, differences
+from merganser.comparison._tick import Tick, Watch
 from merganser.merging import default_workers
 from merganser.weights import Aligned, Buffers, Checkpoint, Execution, single_threaded
 
@@ -66,6 +67,7 @@ def spectra(
     *,
     top: int = TOP,
     execution: Execution | None = None,
+    watch: Watch | None = None,
 ) -> Mapping[str, Spectrum]:
     """Decompose the task vectors of all matrices within blocks.
 
@@ -75,6 +77,7 @@ def spectra(
         found: What was measured: says which tensors all of them have.
         top: How many leading directions to compare, at most.
         execution: How; by default with one worker for each processor.
+        watch: Told about matrices that were decomposed.
 
     Returns:
         By tensor, in flat order.
@@ -95,8 +98,13 @@ def spectra(
         aligned = Aligned(tuple((row, name) for row in (base, *models)), in_one=True)
         return _spectrum(aligned, top, execution, buffers)
 
+    decomposed: dict[str, Spectrum] = {}
     with single_threaded():
-        return dict(zip(names, execution.map(spectrum, names), strict=True))
+        for name, each in zip(names, execution.map(spectrum, names), strict=True):
+            decomposed[name] = each
+            if watch is not None:
+                watch(Tick("decomposing task vectors", len(decomposed), len(names), "matrices"))
+    return decomposed
 
 
 @dataclass(frozen=True, eq=False)

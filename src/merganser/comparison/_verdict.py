@@ -24,7 +24,9 @@ from typing import Any, Literal, NamedTuple
 
 from merganser.comparison._barrier import Barrier
 from merganser.comparison._differences import Differences
+from merganser.comparison._geometry import plain
 from merganser.comparison._parentage import Kin
+from merganser.comparison._representations import Representations
 from merganser.comparison._thresholds import limit
 
 Action = Literal["merge", "align first", "route", "keep apart"]
@@ -51,6 +53,12 @@ class TaskVectors(NamedTuple):
     overlap: Mapping[float, float]
     relative: tuple[float, float]
 
+    def to_json(self) -> dict[str, Any]:
+        """As plain data; None where a number is undefined."""
+        return {name: plain(value) for name, value in self._asdict().items()} | {
+            "relative": plain(list(self.relative))
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -64,7 +72,7 @@ class Evidence:
         likely_base: Which other of the models looks like their base, if none was named.
         barrier: What is lost between them; None if it was not measured.
         unmeasured: Why it could not be, where it was asked for.
-        cka: How alike their representations are on data, in words; None if it was not measured.
+        cka: How alike their representations are on data; None if it was not measured.
     """
 
     differences: Differences
@@ -74,7 +82,7 @@ class Evidence:
     likely_base: str | None = None
     barrier: Barrier | None = None
     unmeasured: str | None = None
-    cka: str | None = None
+    cka: Representations | None = None
 
     @property
     def has_base(self) -> bool:
@@ -203,7 +211,7 @@ def _remarks(known: Evidence) -> tuple[str, ...]:
     if known.unmeasured is not None:
         remarks.append(f"What is lost between them could not be measured: {known.unmeasured}")
     if known.cka is not None:
-        remarks.append(f"Representations: {known.cka}.")
+        remarks.append(f"Representations: {known.cka.words}.")
     return tuple(remarks)
 
 

@@ -16,7 +16,8 @@
 | [`Rotation`][] | subsets of the samples that take turns |
 | [`ScoreMatrix`][] | models x samples, with a mask |
 | [`evaluate`][], [`choose`][], [`Evaluation`][], [`Result`][] | models on tasks |
-| [`SplitName`][], [`Chosen`][], [`Stage`][], [`NonFiniteOutputError`][] | of which samples, how far, what NaN raises |
+| [`SplitName`][], [`Chosen`][], [`together`][], [`Stage`][] | of which samples, how far |
+| [`NonFiniteOutputError`][] | what NaN raises |
 | [`Interval`][], [`mean_interval`][], [`difference_interval`][] | how sure a score is |
 | [`pack_scores`][], [`unpack_scores`][], [`pack_mask`][], [`unpack_mask`][] | rows as bytes |
 """
@@ -27,7 +28,7 @@ from merganser.evaluation._choice import ChoiceTask
 from merganser.evaluation._classification import Classification
 from merganser.evaluation._columns import Columns, read_questions
 from merganser.evaluation._environment_file import EnvironmentFile
-from merganser.evaluation._evaluate import Chosen, SplitName, Stage, choose, evaluate
+from merganser.evaluation._evaluate import Chosen, SplitName, Stage, choose, evaluate, together
 from merganser.evaluation._generative import GenerativeTask
 from merganser.evaluation._graded import Graded
 from merganser.evaluation._intervals import Interval, difference_interval, mean_interval
@@ -104,6 +105,7 @@ __all__ = [
     "sample_weights",
     "split_arrays",
     "split_questions",
+    "together",
     "unpack_mask",
     "unpack_scores",
 ]

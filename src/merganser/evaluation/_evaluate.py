@@ -87,6 +87,22 @@ def choose(splits: Splits, split: SplitName, *, limit: int | None = None, seed: 
     return Chosen(splits.search.name + size, split, tuple(zip(tasks, ids, strict=True)))
 
 
+def together(chosen: Sequence[Chosen]) -> Chosen:
+    """The samples of several tasks as if they were one task's.
+
+    Raises:
+        ValueError: If there are none, or they are of different splits.
+    """
+    splits = {each.split for each in chosen}
+    if len(splits) != 1:
+        raise ValueError(f"Expected samples of one split, found {', '.join(sorted(splits)) or 'none'}.")
+    return Chosen(
+        " and ".join(each.name for each in chosen),
+        *splits,
+        tuple(part for each in chosen for part in each.parts),
+    )
+
+
 def evaluate(
     models: Sequence[str | Path],
     tasks: Sequence[Chosen],

@@ -9,42 +9,65 @@
 | [`lineage_info`][], [`LineageInfo`][], [`Ancestor`][], [`Descent`][] | where the winner comes from |
 | [`share_info`][], [`ShareInfo`][], [`LayerShare`][] | how much of each seed is where in the winner |
 | [`path_info`][], [`PathInfo`][], [`path_words`][] | through whose blocks a winner that is a path goes |
+| [`write_comparison_report`][] | the same of a comparison or a series of checkpoints |
+| [`read_found`][], [`ComparisonFound`][], [`SeriesFound`][], [`MapFound`][] | what either left in its folder |
+| [`similarity_chart`][], [`gain_chart`][], [`Foretold`][], [`spearman`][] | CKA of all layers; what foretells a gain |
+| [`usage_chart`][], [`entropy_chart`][] | who is used where in a routed model, and how undecided its routers are |
 | [`explanation_chart`][], [`write_explanation`][] | what became of the task vectors in a merge |
+| [`write_routing_report`][] | how good a router is |
 
 Nothing that draws is imported before a report is written.
 """
 
 from merganser.report._explanation import explanation_chart, write_explanation
+from merganser.report._found import ComparisonFound, MapFound, SeriesFound, read_found
 from merganser.report._fronts import FrontsInfo, Marked, Stage, fronts_info
+from merganser.report._gain_chart import Foretold, gain_chart, spearman
 from merganser.report._lineage import Ancestor, Descent, LineageInfo, lineage_info
 from merganser.report._path_info import PathInfo, path_info, path_words
+from merganser.report._routing import write_routing_report
+from merganser.report._routing_chart import entropy_chart, usage_chart
 from merganser.report._run_info import Failure, RunInfo, run_info
 from merganser.report._shares import LayerShare, ShareInfo, share_info
+from merganser.report._similarity_chart import similarity_chart
 from merganser.report._wins import WinInfo, niche_order, win_info
 from merganser.report._write import write_report
+from merganser.report._write_found import write_comparison_report
 
 __all__ = [
     "Ancestor",
+    "ComparisonFound",
     "Descent",
     "Failure",
+    "Foretold",
     "FrontsInfo",
     "LayerShare",
     "LineageInfo",
+    "MapFound",
     "Marked",
     "PathInfo",
     "RunInfo",
+    "SeriesFound",
     "ShareInfo",
     "Stage",
     "WinInfo",
+    "entropy_chart",
     "explanation_chart",
     "fronts_info",
+    "gain_chart",
     "lineage_info",
     "niche_order",
     "path_info",
     "path_words",
+    "read_found",
     "run_info",
     "share_info",
+    "similarity_chart",
+    "spearman",
+    "usage_chart",
     "win_info",
+    "write_comparison_report",
     "write_explanation",
     "write_report",
+    "write_routing_report",
 ]

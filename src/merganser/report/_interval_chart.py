@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from merganser.evaluation import Interval
 from merganser.report._chart import finished
 from merganser.report._theme import INK, ORANGE, PAPER, RED
-from merganser.run import ModelScores
 
 
-def interval_chart(models: Sequence[ModelScores], *, description: str) -> dict[str, Any]:
-    """Each model's test score with its interval."""
+class Tested(Protocol):
+    """Something with a test score."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def test(self) -> Interval | None:
+        """Mean test score with its interval; None if there is none."""
+        ...
+
+
+def interval_chart(models: Sequence[Tested], *, description: str) -> dict[str, Any]:
+    """Each one's test score with its interval; the first stands out."""
     import altair as alt
 
     rows = [_interval_row(m.name, m.test, k == 0) for k, m in enumerate(models) if m.test is not None]
