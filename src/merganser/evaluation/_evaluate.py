@@ -93,14 +93,11 @@ def together(chosen: Sequence[Chosen]) -> Chosen:
     Raises:
         ValueError: If there are none, or they are of different splits.
     """
-    splits = {each.split for each in chosen}
+    splits = sorted({each.split for each in chosen})
     if len(splits) != 1:
-        raise ValueError(f"Expected samples of one split, found {', '.join(sorted(splits)) or 'none'}.")
-    return Chosen(
-        " and ".join(each.name for each in chosen),
-        *splits,
-        tuple(part for each in chosen for part in each.parts),
-    )
+        raise ValueError(f"Expected samples of one split, found {', '.join(splits) or 'none'}.")
+    name = " and ".join(each.name for each in chosen)
+    return Chosen(name, splits[0], tuple(part for each in chosen for part in each.parts))
 
 
 def evaluate(
