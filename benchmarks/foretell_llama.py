@@ -4,7 +4,7 @@
 
 `MODELS` is what `examples/compatible-specialization/train.py` wrote from `DATA`: its specialists, whose MLPs alone are
 tuned, give one family a seed. Others are trained here, all parameters of them, on maths and code or maths and plays,
-with and without texts of the other domain. A score is the probability of a token, e to the minus cross-entropy.
+with and without texts of the other domain. A score is the probability of a byte, e to the minus cross-entropy per byte.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ class Texts:
         """The first windows of a split."""
         tokens = self.tokens[kind, split]
         return tokens[: len(tokens) // CONTEXT * CONTEXT].view(-1, CONTEXT)[:_WINDOWS]
+
+    def bytes_of(self, rows: torch.Tensor) -> int:
+        """How many bytes the text of some tokens has."""
+        return sum(len(text.encode()) for text in self.tokenizer.batch_decode(rows))
 
     def batch(self, own: str, pair: tuple[str, str], overlap: float, draw: torch.Generator) -> torch.Tensor:
         """Windows of a specialist's own texts, some of them of either domain of its pair."""
@@ -129,8 +133,10 @@ def world(data: Path, models: Path, seeds: list[int]) -> World:
         for kind in kinds:
             rows = texts.windows(kind, split)
             logits = alive.module(rows).logits[:, :-1]
-            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
-            found.append(math.exp(-loss.item()))
+            loss = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), rows[:, 1:].flatten(), reduction="sum"
+            )
+            found.append(math.exp(-loss.item() / texts.bytes_of(rows[:, 1:])))
         return found
 
     def similarity(pair: Pair) -> SimilaritySums:
