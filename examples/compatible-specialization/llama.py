@@ -40,7 +40,9 @@ from merganser.routing.layers import (
 from merganser.weights import atomic_write_text
 
 WINDOW = 128
-TRAINING, BATCH, ROUTER_STEPS = 400, 4, 120
+CHOOSING, SCORED = 32, 48
+"""Texts of each kind that something is chosen on, and that are scored."""
+TRAINING, BATCH, ROUTER_STEPS = 400, 4, 100
 """Texts of the target that routers see; windows and steps of their training."""
 ROUTED_AT = (100, 1000)
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -62,16 +64,16 @@ class Measured:
     """
 
     def __init__(self, data: Path, tokens: Any) -> None:
-        found, half = texts(data), HELD_OUT // 2
+        found, test = texts(data), slice(CHOOSING, CHOOSING + SCORED)
         target = found["target"]
-        self.choosing = TokenWindows(target[:half], tokens, most_tokens=WINDOW)
-        self.test = TokenWindows(target[half:HELD_OUT], tokens, most_tokens=WINDOW)
+        self.choosing = TokenWindows(target[:CHOOSING], tokens, most_tokens=WINDOW)
+        self.test = TokenWindows(target[test], tokens, most_tokens=WINDOW)
         self.training = TokenWindows(target[HELD_OUT : HELD_OUT + TRAINING], tokens, most_tokens=WINDOW)
         self.own = {
-            domain: TokenWindows(found[domain][half:HELD_OUT], tokens, most_tokens=WINDOW)
+            domain: TokenWindows(found[domain][test], tokens, most_tokens=WINDOW)
             for domain in ("maths", "code")
         }
-        self.plain = target[:half]
+        self.plain = target[: HELD_OUT // 2]
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@
 | [`RoutingData`][], [`Row`][], [`read_rows`][], [`write_rows`][] | who solved what |
 | [`fit_router`][], [`RequestRouter`][], [`Rule`][], [`Decision`][] | the router |
 | [`save_router`][], [`open_router`][], [`SavedRouter`][] | the router as a folder |
-| [`Hashed`][], [`Hidden`][], [`Nearest`][], [`Classifier`][] | what it is made of |
+| [`Hashed`][], [`Hidden`][], [`Nearest`][], [`Classifier`][], [`ByTask`][] | what it is made of |
 | [`Dispatcher`][], [`Trace`][], [`Attempt`][], [`try_expert`][] | from a request to an answer, or to a clear error |
 | [`OutcomeLog`][], [`Outcomes`][], [`refit_router`][], [`Refitted`][] | what became of requests, and learning from it |
 | [`score_experts`][], [`Scored`][] | experts on tasks |
@@ -45,7 +45,7 @@ from merganser.routing.requests._experts_file import (
 from merganser.routing.requests._local import LocalModels
 from merganser.routing.requests._log import OutcomeLog, Outcomes
 from merganser.routing.requests._make_experts import make_experts
-from merganser.routing.requests._predictors import Classifier, Nearest
+from merganser.routing.requests._predictors import ByTask, Classifier, Nearest
 from merganser.routing.requests._process import Function
 from merganser.routing.requests._refit import Refitted, refit_router
 from merganser.routing.requests._router import RequestRouter, fit_router
@@ -61,6 +61,7 @@ __all__ = [
     "AskError",
     "Attempt",
     "Bin",
+    "ByTask",
     "Calibration",
     "Classifier",
     "Contract",

@@ -6,7 +6,7 @@
       - {name: rules, function: "rules:mood", contract: mood, cost: 0}
       - {name: small, model: path/to/model, contract: mood, cost: 1}
       - {name: large, endpoint: {url: "https://host/v1", model: large, key: HOST_KEY}, contract: mood, token_cost: 0.01}
-    router: {kind: classifier}
+    router: {kind: auto}
     fallback: [large]
 
 Paths of models and modules of functions are looked for where the file lies.
@@ -107,7 +107,8 @@ class RouterSettings:
 
     Attributes:
         kind: `classifier`: calibrated probability of solving, for each expert; `nearest`: mean score on the nearest
-            samples.
+            samples; `tasks`: mean score on the task that a request looks like; `auto`: whichever predicts validation
+            scores best (Brier score).
         embedding: `hashed`, or the reference of a local model whose mean hidden state is taken.
         neighbours: For `nearest`: how many; by default what predicts validation scores best.
         calibration: For `classifier`: `auto` is isotonic from 1,000 samples on, else Platt's sigmoid.
@@ -118,7 +119,7 @@ class RouterSettings:
         seed: Key of what is divided at random.
     """
 
-    kind: Literal["classifier", "nearest"] = "classifier"
+    kind: Literal["auto", "classifier", "nearest", "tasks"] = "auto"
     embedding: str = "hashed"
     neighbours: _Positive | None = None
     calibration: Literal["auto", "platt", "isotonic", "none"] = "auto"

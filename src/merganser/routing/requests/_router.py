@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from merganser.routing.requests._calibration import calibration_of
 from merganser.routing.requests._data import RoutingData
 from merganser.routing.requests._embedding import Embedding, Hashed, Hidden
 from merganser.routing.requests._experts_file import RouterSettings
-from merganser.routing.requests._predictors import Predictor, fit_classifier, fit_nearest
+from merganser.routing.requests._predictors import Predictor, fit_by_task, fit_classifier, fit_nearest
 from merganser.routing.requests._rule import Decision, Rule, price_within, threshold_for
 
 
@@ -95,16 +96,40 @@ def fit_router(
     used = data.part("search", "validation", "all").divided(seed=settings.seed)
     search, validation = used.part("search"), used.part("validation")
     embedding = _embedding(search.texts, settings.embedding)
-    predictor = _predictor(embedding, search, validation, settings)
+    predictor, settings, said = _fitted(embedding, search, validation, settings)
     experts = data.matrix.models
     prices = np.array([(costs or {}).get(name, 0.0) for name in experts], dtype=np.float64)
     predicted = predictor(embedding(validation.texts))
     rule, notes = _rule(predicted, prices, validation, settings)
-    return RequestRouter(experts, prices, embedding, predictor, rule, used, settings, notes)
+    return RequestRouter(experts, prices, embedding, predictor, rule, used, settings, (*said, *notes))
 
 
 def _embedding(texts: Sequence[str], wanted: str) -> Embedding:
     return Hashed.fit(texts) if wanted == "hashed" else Hidden.fit(texts, wanted)
+
+
+def _fitted(
+    embedding: Embedding, search: RoutingData, validation: RoutingData, settings: RouterSettings
+) -> tuple[Predictor, RouterSettings, tuple[str, ...]]:
+    """The predictor, the settings with its kind, and what to say about how the kind was chosen."""
+    if settings.kind != "auto":
+        return _predictor(embedding, search, validation, settings), settings, ()
+    rows, known = embedding(validation.texts), validation.matrix.measured.T
+    found: list[tuple[float, Predictor, RouterSettings]] = []
+    for kind in (
+        ("classifier", "nearest", "tasks") if len(set(search.tasks)) > 1 else ("classifier", "nearest")
+    ):
+        wanted = replace(settings, kind=kind)
+        predictor = _predictor(embedding, search, validation, wanted)
+        error = calibration_of(predictor(rows)[known], validation.matrix.scores.T[known]).brier
+        found.append((error, predictor, wanted))
+    _, predictor, chosen = min(found, key=lambda each: each[0])
+    errors = ", ".join(f"{each.kind} {error:.4f}" for error, _, each in found)
+    return (
+        predictor,
+        chosen,
+        (f"Of the kinds {chosen.kind} predicts validation scores best; Brier scores: {errors}.",),
+    )
 
 
 def _predictor(
@@ -114,6 +139,8 @@ def _predictor(
     scores, measured = search.matrix.scores, search.matrix.measured
     if settings.kind == "classifier":
         return fit_classifier(rows, scores, measured, calibration=settings.calibration)
+    if settings.kind == "tasks":
+        return fit_by_task(rows, scores, measured, search.tasks)
     held_out = (embedding(validation.texts), validation.matrix.scores, validation.matrix.measured)
     return fit_nearest(rows, scores, measured, validation=held_out, neighbours=settings.neighbours)
 
