@@ -122,7 +122,7 @@ def test_scores_that_are_there_can_be_learnt_from(desk, command):
         (("fit", "-e", "nobody.yaml", "-t", "sums.jsonl", "--out", "x"), "Cannot read nobody.yaml"),
         (
             ("fit", "-e", "experts.yaml", "-t", "sums.jsonl", "--kind", "best", "--out", "x"),
-            "classifier or nearest",
+            "classifier, nearest, tasks",
         ),
         (("run", "nobody", "hello"), "Cannot read nobody"),
         (("run", "router"), "Expected a request or --input"),

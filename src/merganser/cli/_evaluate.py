@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from merganser.cli._output import (
@@ -24,12 +22,12 @@ from merganser.cli._output import (
     with_interval,
     words,
 )
+from merganser.cli._stage_bar import stage_bar
 from merganser.evaluation import (
     Evaluation,
     SplitName,
     SplitRule,
     Splits,
-    Stage,
     choose,
     evaluate,
     open_task,
@@ -98,7 +96,7 @@ def evaluate_models(
         for model in models:
             if Path(model).name != RECIPE_NAME and not is_routed(model):
                 open_checkpoint(model)  # a name that is wrong shows now, not when its turn comes
-        with _bar(quiet=quiet) as watch:
+        with stage_bar(quiet=quiet) as watch:
             found = evaluate(
                 models, chosen, Opener(device=device, dtype=dtype), notes=_notes(opened), watch=watch
             )
@@ -146,27 +144,3 @@ def _table(found: Evaluation) -> Table:
         beside = [with_interval(found.difference(r))] if several else []
         table.add_row(r.task, r.model, f"{len(r.hashes):,}", score, *beside)
     return table
-
-
-@contextmanager
-def _bar(*, quiet: bool) -> Iterator[Callable[[Stage], None] | None]:
-    """A progress bar with rate and time left on a terminal; silence elsewhere."""
-    if quiet or not words.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=words, transient=True) as bar:
-        task = bar.add_task("reading", total=None, rate="")
-
-        def watch(stage: Stage) -> None:
-            speed = bar.tasks[0].speed
-            rate = f"{speed:.1f} samples/s" if speed else ""
-            bar.update(task, completed=stage.done, total=stage.total, description=stage.doing, rate=rate)
-
-        yield watch

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast, get_args
 
 import typer
 from rich.markup import escape
@@ -26,12 +26,14 @@ from merganser.cli._output import (
     with_interval,
     words,
 )
+from merganser.cli._stage_bar import stage_bar
 from merganser.evaluation import Interval, SplitName, SplitRule, open_task
 from merganser.routing.requests import (
     Dispatcher,
     Expert,
     ExpertsFile,
     OutcomeLog,
+    Predicted,
     RequestRouter,
     RouterComparison,
     RouterEvaluation,
@@ -84,7 +86,9 @@ def fit(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="What predicts scores.", metavar="classifier|nearest", show_default="as the file says"
+            help="What predicts scores.",
+            metavar="|".join(get_args(Predicted)),
+            show_default="as the file says",
         ),
     ] = None,
     limit: Limit = None,
@@ -98,9 +102,9 @@ def fit(
         file = read_experts_file(experts)
         settings = file.router
         if kind is not None:
-            if kind not in ("classifier", "nearest"):
-                raise ConfigError(f"Expected --kind classifier or nearest, found {kind!r}.")
-            settings = replace(settings, kind=kind)
+            if kind not in get_args(Predicted):
+                raise ConfigError(f"Expected --kind {', '.join(get_args(Predicted))}, found {kind!r}.")
+            settings = replace(settings, kind=cast("Predicted", kind))
         if seed is not None:
             settings = replace(settings, seed=seed)
         made = make_experts(file)
@@ -284,7 +288,8 @@ def _data(
         raise ConfigError("Expected --task or --scores, one of them.")
     if scores is None:
         opened = [open_task(each, SplitRule(seed=seed)) for each in task or ()]
-        found = score_experts(experts, opened, splits, limit=limit, seed=seed)
+        with stage_bar(quiet=False) as watch:
+            found = score_experts(experts, opened, splits, limit=limit, seed=seed, watch=watch)
         notes = [note for each in opened for note in each.notes]
         return _Found(found.data, found.costs, [*notes, *found.notes])
     names = {each.model: each.name for each in file.experts if each.model is not None}

@@ -20,11 +20,12 @@ from merganser.routing.requests import (
     save_router,
     write_rows,
 )
+from merganser.routing.requests._predictors import _narrowed
 
 SUM, RHYME = "What is 555 plus 31?", "Which word rhymes with flat?"
 
 
-@pytest.mark.parametrize("kind", ["classifier", "nearest"])
+@pytest.mark.parametrize("kind", ["classifier", "nearest", "tasks"])
 def test_a_router_finds_who_is_good_at_what(two, kind):
     router = fit_router(two, RouterSettings(kind=kind))
     assert router.decide(SUM).order == ("sums", "words")
@@ -34,7 +35,7 @@ def test_a_router_finds_who_is_good_at_what(two, kind):
     assert router.predict([]).shape == (0, 2)
 
 
-@pytest.mark.parametrize("kind", ["classifier", "nearest"])
+@pytest.mark.parametrize("kind", ["classifier", "nearest", "tasks"])
 def test_the_same_data_in_another_order_give_the_same_router(two, kind):
     settings = RouterSettings(kind=kind)
     again = RoutingData.of(list(two.rows())[::-1], two.matrix.models)
@@ -54,6 +55,42 @@ def test_probabilities_are_those_with_which_experts_solve(chancy, calibration):
     found = evaluate_router(router, fresh)
     assert found.calibration.error < 0.05
     assert found.router.score.value > max(each.score.value for each in found.experts)
+
+
+def test_of_the_kinds_the_one_that_predicts_validation_best_is_taken(two):
+    router = fit_router(two)
+    errors = {
+        kind: calibration_of(
+            fit_router(two, RouterSettings(kind=kind)).predict(two.part("validation").texts).T.ravel(),
+            two.part("validation").matrix.scores.ravel(),
+        ).brier
+        for kind in ("classifier", "nearest", "tasks")
+    }
+    assert router.settings.kind == min(errors, key=errors.__getitem__)
+    assert router.notes[0].startswith(f"Of the kinds {router.settings.kind} predicts")
+
+
+def test_a_router_by_task_knows_means_of_tasks_and_needs_two(two):
+    router = fit_router(two, RouterSettings(kind="tasks"))
+    assert router.predictor.means.shape == (2, 2)
+    assert router.predict([SUM])[0] == pytest.approx([1, 0], abs=0.1)
+    alike = RoutingData.of([row._replace(task="one") for row in two.rows()], two.matrix.models)
+    with pytest.raises(TaskError, match="two tasks or more"):
+        fit_router(alike, RouterSettings(kind="tasks"))
+    assert fit_router(alike).settings.kind in ("classifier", "nearest")
+
+
+def test_narrow_rows_lead_to_the_weights_that_wide_ones_have():
+    from sklearn.linear_model import LogisticRegression
+
+    draw = np.random.default_rng(0)
+    rows, labels = draw.standard_normal((40, 300)), np.arange(40) % 2
+    narrow, widened = _narrowed(rows)
+    assert narrow.shape == (40, 40)
+    wide, small = (
+        LogisticRegression(C=0.1, tol=1e-10, max_iter=10_000).fit(x, labels) for x in (rows, narrow)
+    )
+    np.testing.assert_allclose(widened(small.coef_), wide.coef_, atol=1e-6)
 
 
 def test_overconfident_predictions_show_in_the_calibration_error():
@@ -116,7 +153,7 @@ def test_embeddings_may_be_hidden_states_of_a_model(two, stories):
     assert router.decide(RHYME).order[0] == "words"
 
 
-@pytest.mark.parametrize("kind", ["classifier", "nearest"])
+@pytest.mark.parametrize("kind", ["classifier", "nearest", "tasks"])
 def test_a_saved_router_decides_the_same(two, tmp_path, kind):
     settings = RouterSettings(kind=kind, threshold=0.3)
     router = fit_router(two, settings, costs={"sums": 0.5})

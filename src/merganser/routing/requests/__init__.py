@@ -6,7 +6,8 @@
 | [`classification`][], [`extraction`][], [`question_answering`][], [`code`][] | contracts of the common shapes |
 | [`Expert`][], [`Ask`][], [`Reply`][], [`AskError`][], [`LateError`][] | who may answer, and how it is asked |
 | [`threaded`][], [`Function`][], [`LocalModels`][], [`Endpoint`][] | ways to ask, none of which can hang |
-| [`read_experts_file`][], [`parse_experts_file`][], [`ExpertsFile`][], [`RouterSettings`][] | an experts file |
+| [`read_experts_file`][], [`parse_experts_file`][], [`ExpertsFile`][] | an experts file |
+| [`RouterSettings`][], [`Predicted`][] | how a router is fitted |
 | [`make_experts`][] | the experts of a file |
 | [`RoutingData`][], [`Row`][], [`read_rows`][], [`write_rows`][] | who solved what |
 | [`fit_router`][], [`RequestRouter`][], [`Rule`][], [`Decision`][] | the router |
@@ -38,6 +39,7 @@ from merganser.routing.requests._evaluation import (
 from merganser.routing.requests._expert import Ask, AskError, Expert, LateError, Reply
 from merganser.routing.requests._experts_file import (
     ExpertsFile,
+    Predicted,
     RouterSettings,
     parse_experts_file,
     read_experts_file,
@@ -80,6 +82,7 @@ __all__ = [
     "OutcomeLog",
     "Outcomes",
     "Point",
+    "Predicted",
     "Refitted",
     "Reply",
     "RequestRouter",

@@ -29,6 +29,9 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 _Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Positive = Annotated[int, Field(gt=0)]
 
+Predicted = Literal["auto", "classifier", "nearest", "tasks"]
+"""What predicts scores."""
+
 Kind = Literal["classification", "extraction", "question_answering", "code"]
 
 
@@ -119,7 +122,7 @@ class RouterSettings:
         seed: Key of what is divided at random.
     """
 
-    kind: Literal["auto", "classifier", "nearest", "tasks"] = "auto"
+    kind: Predicted = "auto"
     embedding: str = "hashed"
     neighbours: _Positive | None = None
     calibration: Literal["auto", "platt", "isotonic", "none"] = "auto"
