@@ -37,7 +37,7 @@ def test_words_tell_differences_figures_and_verdicts(place, command):
     assert "one and two: merge by linear, slerp (likely)\n  Weights are related: median cosine 0.9" in said
     assert "one and small: route (likely)" in said
     assert "do not fit" in said
-    assert "thresholds behind these verdicts are not calibrated" in done.stderr
+    assert "`--json` lists under `thresholds`" in done.stderr
 
 
 def test_a_base_among_the_models_is_noticed_and_a_named_one_is_measured_from(place, command):
@@ -47,7 +47,7 @@ def test_a_base_among_the_models_is_noticed_and_a_named_one_is_measured_from(pla
     )
     said = command("compare", "one", "two", "--base", "base", cwd=place).stdout
     assert "length / base" in said
-    assert "one and two: merge by task_arithmetic" in said
+    assert "one and two: route, or else merge by ties, linear, model_stock (likely)" in said
     assert "overlap 1 %" in said
     assert "stable ranks" not in said
     spectra = command("compare", "one", "two", "--base", "base", "--spectra", cwd=place).stdout

@@ -32,8 +32,15 @@ from merganser.models import perceptron_size, perceptron_tensors
 STORIES = Path(__file__).parents[1] / "data" / "stories260k"
 ALIKE = Differences((), None, None)
 RELATED = Kin("related", 0.98, 0.2, 9)
-VECTORS = TaskVectors(0.1, 0.45, {0.01: 0.01, 0.1: 0.06}, (0.1, 0.1))
-ALIKE_INSIDE = Representations((Depth("a", "a", Estimate(0.91, 0.9, 0.92)),), 0.01, None, None, None, ())
+VECTORS = TaskVectors(0.1, 0.45, {0.01: 0.01, 0.1: 0.06}, (0.05, 0.05))
+CLOSE = VECTORS._replace(overlap={0.1: 0.3})
+
+
+def inside(cka):
+    """Representations whose only layers are so alike."""
+    return Representations((Depth("a", "a", Estimate(cka, cka, cka)),), 0.01, None, None, None, ())
+
+
 TASKS = Evidence(ALIKE, RELATED, (RELATED, RELATED), VECTORS)
 
 
@@ -57,29 +64,32 @@ def line(shortfall, samples=400):
         (Evidence(ALIKE, Kin("cannot tell", 0.4, 0.9, 9)), "merge", "linear", "a guess"),
         (Evidence(ALIKE, Kin("cannot tell", None, None, 0)), "merge", "linear", "a guess"),
         (Evidence(ALIKE, RELATED), "merge", "linear", "likely"),
-        (TASKS, "merge", "task_arithmetic", "likely"),
+        (TASKS, "route", "ties", "likely"),
         (
-            replace(TASKS, task_vectors=VECTORS._replace(cosine=0.7, opposite=0.1)),
-            "merge",
-            "linear",
+            replace(TASKS, task_vectors=VECTORS._replace(relative=(0.3, 0.05))),
+            "route",
+            "model_stock",
             "likely",
         ),
-        (replace(TASKS, task_vectors=VECTORS._replace(overlap={0.1: 0.3})), "merge", "ties", "likely"),
-        (
-            replace(TASKS, task_vectors=VECTORS._replace(overlap={0.1: 0.3}, opposite=0.2)),
-            "merge",
-            "task_arithmetic",
-            "likely",
-        ),
+        (replace(TASKS, task_vectors=CLOSE), "merge", "ties", "likely"),
+        (replace(TASKS, task_vectors=CLOSE._replace(relative=(0.05, 0.3))), "merge", "model_stock", "likely"),
+        (replace(TASKS, cka=inside(0.9)), "route", "ties", "likely"),
+        (replace(TASKS, cka=inside(0.97)), "merge", "ties", "a guess"),
+        (replace(TASKS, task_vectors=CLOSE, cka=inside(0.9)), "merge", "ties", "a guess"),
+        (replace(TASKS, task_vectors=CLOSE, cka=inside(0.97)), "merge", "ties", "likely"),
+        (replace(TASKS, task_vectors=CLOSE, cka=inside(np.nan)), "merge", "ties", "likely"),
+        (Evidence(ALIKE, RELATED, cka=inside(0.9)), "route", "linear", "likely"),
+        (Evidence(ALIKE, RELATED, cka=inside(0.97)), "merge", "linear", "likely"),
         (replace(TASKS, task_vectors=VECTORS._replace(cosine=None)), "merge", "linear", "likely"),
         (replace(TASKS, from_base=(RELATED, Kin("unrelated", 0, 1.4, 9))), "merge", "linear", "likely"),
         (replace(TASKS, barrier=line(0.3)), "route", None, "sure"),
-        (replace(TASKS, barrier=line(0.0)), "merge", "linear", "sure"),
-        (replace(TASKS, barrier=line(0.05)), "merge", "task_arithmetic", "likely"),
+        (replace(TASKS, barrier=line(0.0)), "route", "ties", "likely"),
+        (replace(TASKS, task_vectors=CLOSE, barrier=line(0.0)), "merge", "ties", "sure"),
+        (replace(TASKS, task_vectors=CLOSE, barrier=line(0.05)), "merge", "ties", "likely"),
         (
-            replace(TASKS, differences=replace(ALIKE, architecture=(Difference("`rope_theta`", 1, 2),))),
+            Evidence(replace(ALIKE, architecture=(Difference("`rope_theta`", 1, 2),)), RELATED),
             "merge",
-            "task_arithmetic",
+            "linear",
             "a guess",
         ),
     ],
@@ -93,12 +103,12 @@ def test_each_rule_of_the_table(known, action, first_method, confidence):
 
 def test_what_is_remarked_does_not_decide():
     tokens = TokenOverlap(512, 600, 500, 480, True)
-    known = replace(TASKS, differences=Differences((), tokens, None), unmeasured="No GPU.", cka=ALIKE_INSIDE)
+    known = replace(TASKS, differences=Differences((), tokens, None), unmeasured="No GPU.")
     found = judge(known)
-    assert (found.action, found.confidence) == ("merge", "likely")
+    assert (found.action, found.confidence) == ("route", "likely")
     assert any("--tokenizer union" in line for line in found.evidence)
     assert any("could not be measured: No GPU." in line for line in found.evidence)
-    assert found.evidence[-1] == f"Representations: {ALIKE_INSIDE.words}."
+    assert judge(replace(known, cka=inside(0.9))).evidence[-1] == f"Representations: {inside(0.9).words}."
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +124,7 @@ def stories():
 
 def test_every_recommended_method_merges_the_two_models(stories):
     base, one, other = stories
-    wanted = [VECTORS, VECTORS._replace(cosine=0.7), VECTORS._replace(overlap={0.1: 0.3})]
+    wanted = [VECTORS, VECTORS._replace(relative=(0.3, 0.3))]
     for vectors in wanted:
         for method in judge(replace(TASKS, task_vectors=vectors)).methods:
             takes_base = method != "linear"
@@ -144,13 +154,14 @@ def test_real_models_strangers_and_permuted_copies(stories):
     assert [group.geometry.models for group in found.groups] == [("model 1", "model 2", "model 3", "model 4")]
     known = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert known["thresholds"]["related"]["calibrated"] is False
+    assert known["thresholds"]["apart"]["calibrated"] is True
     assert known["parentage"][0]["bases"] == ["model 1"]
 
 
 def test_with_a_base_task_vectors_decide(stories):
     base, one, other = stories
     [pair] = compare([one, other], base).pairs
-    assert pair.verdict.methods[0] == "task_arithmetic"
+    assert pair.verdict.words == "route, or else merge by ties, linear, model_stock"
     assert pair.known.has_base
     assert pair.known.task_vectors.cosine == pytest.approx(0, abs=0.02)
     spread = {n: 2 * one[n] - base[n] for n in one}

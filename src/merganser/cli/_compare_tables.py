@@ -30,7 +30,7 @@ def show(found: Comparison) -> None:
     for model, why in found.unseen.items():
         words.print(f"{_short(model)} could not be run on the data: {why}", soft_wrap=True, markup=False)
     words.print(
-        "The thresholds behind these verdicts are not calibrated yet: `--json` lists them, with their sources.",
+        "What these verdicts turn on, and what that rests on, `--json` lists under `thresholds`.",
         soft_wrap=True,
     )
 
@@ -113,8 +113,7 @@ def _pairs(found: Comparison) -> Table:
 
 def _show_verdict(pair: Pair) -> None:
     found = pair.verdict
-    methods = f" by {', '.join(found.methods)}" if found.methods else ""
-    lines: Sequence[str] = [f"[bold]{_names(pair)}: {found.action}[/]{methods} ({found.confidence})"]
+    lines: Sequence[str] = [f"[bold]{_names(pair)}: {found.words}[/] ({found.confidence})"]
     tables.print()
     tables.print(*lines, *map(escape, found.evidence), sep="\n  ", soft_wrap=True)
 

@@ -118,7 +118,7 @@ class Comparison:
             ],
             "similarity": self.similarity and self.similarity.to_json(),
             "unseen": dict(self.unseen),
-            "thresholds": {name: {**row._asdict(), "calibrated": False} for name, row in THRESHOLDS.items()},
+            "thresholds": {name: row._asdict() for name, row in THRESHOLDS.items()},
         }
 
     def save(self, folder: str | Path) -> Path:

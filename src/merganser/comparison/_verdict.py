@@ -7,9 +7,11 @@
 | the same numbers in another order | align first | sure |
 | unrelated weights | align first | a guess |
 | a barrier was measured, and is high | route | sure |
-| it was measured, and is low | merge, by an average | sure |
-| relatives, and their base is known | merge: average, task arithmetic or elections, by angles and collisions | likely |
-| relatives, their base is not known | merge, by an average | likely |
+| relatives, their representations or their largest changes have little in common | route, or else merge | likely |
+| a barrier was measured, and is low | merge, by an average | sure |
+| relatives that have much in common | merge, by the length of task vectors | likely |
+| relatives, of which one figure says much and the other little | merge | a guess |
+| relatives of which neither is known | merge, by an average | likely |
 | it cannot be told | merge, by an average | a guess |
 
 Settings that differ although the shapes fit make a verdict to merge that was not measured a guess. Numbers come from
@@ -18,6 +20,7 @@ Settings that differ although the shapes fit make a verdict to merge that was no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -33,9 +36,11 @@ Action = Literal["merge", "align first", "route", "keep apart"]
 Confidence = Literal["sure", "likely", "a guess"]
 
 _AVERAGE = ("linear", "slerp")
-_AGREEING = ("linear", "model_stock")
-_SUM = ("task_arithmetic", "dare_linear")
-_ELECTION = ("ties", "dare_ties", "della")
+_SHORT = ("ties", "linear", "model_stock")
+_LONG = ("model_stock", "linear")
+
+_ROUTED = "Of such pairs a merge was better than each model, and a router that knows the task better still."
+_MERGED = "Of such pairs a router had hardly more than a merge."
 
 
 class TaskVectors(NamedTuple):
@@ -98,7 +103,8 @@ class Verdict:
 
     Args:
         action: The recommendation.
-        methods: Which methods to merge by, the first choice first; empty if not to merge.
+        methods: Which methods to merge by, the first choice first: of models to be routed, if there must be one model;
+            empty if not to merge.
         confidence: How sure it is.
         evidence: What it rests on, a line each.
     """
@@ -108,9 +114,17 @@ class Verdict:
     confidence: Confidence
     evidence: tuple[str, ...]
 
+    @property
+    def words(self) -> str:
+        """Action and methods, as one says them."""
+        if not self.methods:
+            return self.action
+        by = f"by {', '.join(self.methods)}"
+        return f"merge {by}" if self.action == "merge" else f"{self.action}, or else merge {by}"
+
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
-        return asdict(self)
+        return {**asdict(self), "words": self.words}
 
 
 def judge(known: Evidence) -> Verdict:
@@ -155,40 +169,78 @@ def _by_measurement(known: Evidence) -> Verdict | None:
         if known.kin.kinship == "unrelated":
             return None
         return Verdict("route", (), "sure", (_height(known.barrier), _cosine(known.kin)))
-    if height.high <= limit("barrier"):
-        return Verdict("merge", _AVERAGE, "sure", (_height(known.barrier), _cosine(known.kin)))
+    if height.high <= limit("barrier") and not (known.kin.kinship == "related" and _is_apart(known)):
+        return Verdict(
+            "merge", _methods(known), "sure", (_height(known.barrier), _cosine(known.kin), *_shared(known))
+        )
     return None
 
 
 def _by_weights(known: Evidence) -> Verdict:
     """What the weights alone suggest."""
     assert known.kin is not None
-    evidence = (_cosine(known.kin), *(() if known.barrier is None else (_height(known.barrier),)))
+    evidence: tuple[str, ...] = (
+        _cosine(known.kin),
+        *(() if known.barrier is None else (_height(known.barrier),)),
+    )
     if known.kin.kinship == "unrelated":
         advice = "They may be one network up to a permutation of its neurons; if no alignment helps, route."
         return Verdict("align first", (), "a guess", (*evidence, advice))
     if known.kin.kinship == "cannot tell":
         advice = "Related in part, or trained far away: measure before you trust a merge (`--task`)."
         return Verdict("merge", _AVERAGE, "a guess", (*evidence, advice))
+    apart, evidence, methods = _is_apart(known), (*evidence, *_shared(known)), _methods(known)
+    if apart is None:
+        return Verdict("merge", methods, "likely", (*evidence, _without_base(known)))
+    if len(set(_signs(known))) > 1:
+        return Verdict(
+            "merge", methods, "a guess", (*evidence, "These say different things: measure (`--task`).")
+        )
+    if apart:
+        return Verdict("route", methods, "likely", (*evidence, _ROUTED))
+    return Verdict("merge", methods, "likely", (*evidence, _MERGED))
+
+
+def _signs(known: Evidence) -> list[bool]:
+    """What each calibrated figure says of whether two models have too little in common for a merge."""
+    signs, vectors = [], _vectors(known)
+    if vectors is not None and 0.1 in vectors.overlap:
+        signs.append(vectors.overlap[0.1] < limit("apart"))
+    if known.cka is not None and not math.isnan(known.cka.lowest.cka.value):
+        signs.append(known.cka.lowest.cka.value < limit("unlike"))
+    return signs
+
+
+def _is_apart(known: Evidence) -> bool | None:
+    """Whether all that is known says that they have too little in common; None if nothing is known."""
+    signs = _signs(known)
+    return all(signs) if signs else None
+
+
+def _methods(known: Evidence) -> tuple[str, ...]:
+    """What to merge relatives by."""
+    vectors = _vectors(known)
+    if vectors is None:
+        return _AVERAGE
+    return _SHORT if max(vectors.relative) < limit("short") else _LONG
+
+
+def _vectors(known: Evidence) -> TaskVectors | None:
+    """The task vectors, where both models descend from the base and neither is the base itself."""
     vectors = known.task_vectors
-    if vectors is None or vectors.cosine is None or not known.has_base:
-        return Verdict("merge", _AVERAGE, "likely", (*evidence, _without_base(known)))
-    methods, why = _family(vectors)
-    return Verdict("merge", methods, "likely", (*evidence, why))
+    return vectors if vectors is not None and vectors.cosine is not None and known.has_base else None
 
 
-def _family(vectors: TaskVectors) -> tuple[tuple[str, ...], str]:
-    """Which methods suit two task vectors, and why."""
+def _shared(known: Evidence) -> tuple[str, ...]:
+    """What two task vectors have in common, in words."""
+    vectors = _vectors(known)
+    if vectors is None:
+        return ()
     cosine, opposite, overlap = vectors.cosine or 0.0, vectors.opposite or 0.0, vectors.overlap.get(0.1, 0.0)
-    figures = (
+    return (
         f"Task vectors have cosine {round(cosine, 2) + 0.0:.2f}; {opposite:.0%} of their common weight is on opposite "
-        f"signs; {overlap:.1%} of their largest tenths overlap (by chance 5.3%)"
+        f"signs; {overlap:.1%} of their largest tenths overlap (by chance 5.3%).",
     )
-    if cosine >= limit("agreeing"):
-        return _AGREEING, f"{figures}: they go one way."
-    if overlap > limit("collisions") and opposite > limit("conflict"):
-        return _ELECTION, f"{figures}: they collide."
-    return _SUM, f"{figures}: they hardly touch each other."
 
 
 def _without_base(known: Evidence) -> str:

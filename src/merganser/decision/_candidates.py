@@ -25,7 +25,9 @@ class Candidate(NamedTuple):
 
 
 def candidates_of(count: int, verdicts: Mapping[tuple[int, int], Verdict]) -> list[Candidate]:
-    """Merges of models that verdicts to merge connect, by the methods that the verdicts name, and by the average.
+    """Merges of models whose verdicts name methods, by those methods and by the average.
+
+    Verdicts to route name methods too where models could be merged: what is lost by it is worth knowing.
 
     Args:
         count: How many models there are.
@@ -37,7 +39,7 @@ def candidates_of(count: int, verdicts: Mapping[tuple[int, int], Verdict]) -> li
         >>> candidates_of(3, {(0, 1): merge, (0, 2): apart, (1, 2): apart})
         [Candidate(members=(0, 1), method='linear'), Candidate(members=(0, 1), method='ties')]
     """
-    pairs = [pair for pair, verdict in verdicts.items() if verdict.action == "merge"]
+    pairs = [pair for pair, verdict in verdicts.items() if verdict.methods]
     found = []
     for members in connected(count, pairs):
         if len(members) > 1:

@@ -92,10 +92,9 @@ def _verdicts(found: ComparisonFound) -> Section:
 
 
 def _verdict(pair: PairFound) -> Html:
-    by = f" by {', '.join(pair.methods)}" if pair.methods else ""
     return joined(
         [
-            element("h3", f"{pair.label}: {pair.action}{by} ({pair.confidence})", class_="sub"),
+            element("h3", f"{pair.label}: {pair.words} ({pair.confidence})", class_="sub"),
             element("p", _MEANING.get(pair.action, "")),
             element("ul", *(element("li", line) for line in pair.evidence)),
         ]
@@ -219,8 +218,8 @@ def _ranks(found: ComparisonFound) -> Section | None:
 
 
 def _thresholds(found: ComparisonFound) -> Section:
-    rows = [[name, f"{value:g}", source] for name, (value, source) in found.thresholds.items()]
-    words = "The numbers that verdicts turn on. None is calibrated yet against what merges lose."
+    rows = [[name, f"{value:.3g}", source] for name, (value, source) in found.thresholds.items()]
+    words = "The numbers that verdicts turn on, each with what it rests on."
     inner = element(
         "details",
         element("summary", counted(len(rows), "threshold")),

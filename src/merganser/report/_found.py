@@ -35,7 +35,7 @@ class PairFound:
     Attributes:
         names: What they are called here.
         action: The recommendation.
-        methods: What to merge by.
+        words: Action and methods, as one says them.
         confidence: How sure it is.
         evidence: What it rests on.
         kinship: How their weights are related; None if they do not fit each other.
@@ -49,7 +49,7 @@ class PairFound:
 
     names: tuple[str, str]
     action: str
-    methods: tuple[str, ...]
+    words: str
     confidence: str
     evidence: tuple[str, ...]
     kinship: str | None
@@ -231,7 +231,7 @@ def _pair(data: Mapping[str, Any], names: Mapping[str, str]) -> PairFound:
     return PairFound(
         (first, second),
         verdict["action"],
-        tuple(verdict["methods"]),
+        verdict["words"],
         verdict["confidence"],
         tuple(verdict["evidence"]),
         kin.get("kinship"),
