@@ -60,5 +60,8 @@ bench-%: $(DONE)  ## Measure beside rivals and floors, for example make bench-ni
 quality-%: $(DONE)  ## Compare merge methods on tasks, for example make quality-digits
 	$(BIN)/python benchmarks/quality_$*.py
 
+foretell-%: $(DONE)  ## What foretells whether a merge pays, for example make foretell-digits
+	$(BIN)/python benchmarks/foretell_$*.py $(ARGS)
+
 clean:  ## Remove environments and caches
 	rm -rf $(VENV) $(RIVALS) .pytest_cache .ruff_cache .hypothesis .coverage

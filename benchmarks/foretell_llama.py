@@ -1,6 +1,6 @@
 """What foretells whether a merge of two specialists pays? A small Llama on real text.
 
-    make foretell-llama DATA=… MODELS=…
+    make foretell-llama ARGS='--data DATA --models MODELS'
 
 `MODELS` is what `examples/compatible-specialization/train.py` wrote from `DATA`: its specialists, whose MLPs alone are
 tuned, give one family a seed. Others are trained here, all parameters of them, on maths and code or maths and plays,
