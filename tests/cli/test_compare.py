@@ -47,7 +47,7 @@ def test_a_base_among_the_models_is_noticed_and_a_named_one_is_measured_from(pla
     )
     said = command("compare", "one", "two", "--base", "base", cwd=place).stdout
     assert "length / base" in said
-    assert "one and two: route, or else merge by ties, linear, model_stock (likely)" in said
+    assert "one and two: route, or else merge by model_stock, linear (likely)" in said
     assert "overlap 1 %" in said
     assert "stable ranks" not in said
     spectra = command("compare", "one", "two", "--base", "base", "--spectra", cwd=place).stdout
