@@ -4,8 +4,10 @@ A pair is two specialists of one base for two tasks, that saw more or less of ea
 Of each pair everything is measured that a comparison knows before a merge, and then the merges themselves: the gain
 is the merged model's mean score on both tasks less the better parent's. Nothing is tuned: methods run as they come.
 
-The table gives Spearman's rank correlation of every predictor with the gain of the average, with a 95 % interval by a
-bootstrap over *families* (pairs of one seed and two tasks at one overlap, which differ in steps only, stay together).
+The table gives Spearman's rank correlation of every predictor with the gain of the average, and with what the better of
+average and model stock loses beside a router that knows the task, each with a 95 % interval by a bootstrap over
+*families* (pairs of one seed and two tasks at one overlap, which differ in steps only, stay together).
+`foretell_thresholds.py` chooses the thresholds of verdicts by the second.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ PREDICTORS = {
     "barrier": "barrier on the line, validation",
     "line": "gain at the middle of the line, validation",
 }
-DRAWS = 2000
+DRAWS = 1000
 
 
 class Pair(NamedTuple):
@@ -158,27 +160,37 @@ def lines(results: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
 
 
+def loss_beside_router(line: Mapping[str, Any]) -> float:
+    """What a router that knows the task has more than the better of the average and model stock."""
+    (own_first, _), (_, own_second) = line["scores"]["first"], line["scores"]["second"]
+    best = max(statistics.mean(line["scores"][method]) for method in ("linear", "model_stock"))
+    return (own_first + own_second) / 2 - best
+
+
 def show(found: Sequence[Mapping[str, Any]]) -> None:
-    """Print how well each predictor foretells the gain of the average, as Markdown."""
+    """Print how well each predictor foretells the gain of the average, and what a merge loses, as Markdown."""
     print(f"\n{len(found)} pairs of {len({line['family'] for line in found})} families\n")
-    print("| predictor | Spearman ρ with the gain (95 %) | within families, median |\n| --- | --- | --- |")
+    print("| predictor | ρ with the gain (95 %) | within families | ρ with the loss beside a router (95 %) |")
+    print("| --- | --- | --- | --- |")
     for key, words in PREDICTORS.items():
-        value, low, high = correlation(found, key)
-        print(f"| {words} | {value:+.2f} ({low:+.2f} to {high:+.2f}) | {within(found, key):+.2f} |")
+        first, second = (interval(found, key, target) for target in (gain, loss_beside_router))
+        print(f"| {words} | {first} | {within(found, key):+.2f} | {second} |")
 
 
-def correlation(found: Sequence[Mapping[str, Any]], key: str) -> tuple[float, float, float]:
-    """Spearman's ρ of a predictor with the gain, with its 95 % interval by a bootstrap over families."""
+def interval(
+    found: Sequence[Mapping[str, Any]], key: str, target: Callable[[Mapping[str, Any]], float]
+) -> str:
+    """Spearman's ρ of a predictor with a target, with its 95 % interval by a bootstrap over families."""
     families: dict[str, list[tuple[float, float]]] = {}
     for line in found:
-        families.setdefault(line["family"], []).append((line["predictors"][key], gain(line)))
+        families.setdefault(line["family"], []).append((line["predictors"][key], target(line)))
     groups, draw = list(families.values()), np.random.default_rng(0)
     drawn = [
         _rho([point for i in draw.integers(len(groups), size=len(groups)) for point in groups[i]])
         for _ in range(DRAWS)
     ]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return _rho([point for group in groups for point in group]), float(low), float(high)
+    return f"{_rho([point for group in groups for point in group]):+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def within(found: Sequence[Mapping[str, Any]], key: str) -> float:
