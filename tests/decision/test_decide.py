@@ -13,7 +13,6 @@ import pytest
 from merganser import RunError, TaskError, load
 from merganser.comparison import Verdict
 from merganser.decision import candidates_of, decide
-from merganser.decision._decide import names_of
 from merganser.decision._decision import Decision, Option
 from merganser.evaluation import Interval, SplitRule, evaluate, open_task
 from merganser.routing.requests import open_router
@@ -215,8 +214,8 @@ def test_a_task_needs_all_splits(specialists, tasks, tmp_path):
         decide(specialists, [whole], tmp_path / "out")
     with pytest.raises(ValueError, match="needs a task"):
         decide(specialists, [], tmp_path / "out")
-    with pytest.raises(ValueError, match="given once"):
-        names_of(["a/b", "a/b"])
+    with pytest.raises(ValueError, match="two or more models, each once"):
+        decide([specialists[0]] * 2, tasks, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

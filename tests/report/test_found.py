@@ -21,7 +21,7 @@ from merganser.report import (
     spearman,
     write_comparison_report,
 )
-from merganser.report._found import short_names
+from merganser.weights import short_names
 from merganser.report._similarity_chart import shown_sites
 
 

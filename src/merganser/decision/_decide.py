@@ -28,7 +28,7 @@ from merganser.routing.requests import (
     save_router,
 )
 from merganser.routing.requests import Row as RoutedRow
-from merganser.weights import Execution, atomic_write_text, open_checkpoint
+from merganser.weights import Execution, atomic_write_text, open_checkpoint, short_names
 
 ASKED, DECISION, MERGED, ROUTER = "asked.json", "decision.json", "merged", "router"
 _VERSION = 1
@@ -92,7 +92,7 @@ def decide(
     """
     if not tasks:
         raise ValueError("A decision needs a task that models can be scored on; none was given.")
-    references = dict(zip(names_of([str(model) for model in models]), map(str, models), strict=True))
+    references = _named([str(model) for model in models])
     base, execution = None if base is None else str(base), execution or Execution(default_workers())
     asked, folder = asked_of(tasks, limit=limit, seed=seed), Path(folder)
     _claim(folder, {"models": list(references.values()), "base": base, "seed": seed, "dtype": dtype}, asked)
@@ -314,21 +314,15 @@ def _stages(watch: Watch | None) -> Callable[[Stage], None] | None:
     return lambda stage: watch(Tick(f"scoring {stage.doing}", stage.done, stage.total, "samples"))
 
 
-def names_of(references: Sequence[str]) -> list[str]:
-    """Short names of models: as much of the ends of their paths as tells them apart.
+def _named(references: Sequence[str]) -> dict[str, str]:
+    """References by what people call them.
 
     Raises:
-        ValueError: If two are the same.
-
-    Examples:
-        >>> names_of(["models/base", "models/tuned"]), names_of(["runs/a/winner", "runs/b/winner"])
-        (['base', 'tuned'], ['a/winner', 'b/winner'])
+        ValueError: If there are fewer than two, or one is there twice.
     """
-    for depth in range(1, 1 + max((len(Path(r).parts) for r in references), default=0)):
-        names = ["/".join(Path(reference).parts[-depth:]) for reference in references]
-        if len(set(names)) == len(names):
-            return names
-    raise ValueError(f"Every model may be given once, found {', '.join(references)}.")
+    if len(set(references)) < max(2, len(references)):
+        raise ValueError(f"Expected two or more models, each once, found {', '.join(references) or 'none'}.")
+    return {name: reference for reference, name in short_names(references).items()}
 
 
 def _claim(folder: Path, facts: Mapping[str, Any], asked: Mapping[Split, Asked]) -> None:

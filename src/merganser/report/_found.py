@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from merganser._errors import RunError
 from merganser.evaluation import Interval
+from merganser.weights import short_names
 
 VERSION = 1
 KINDS = ("comparison", "series")
@@ -179,23 +180,6 @@ def read_found(folder: str | Path) -> ComparisonFound | SeriesFound:
         return _comparison(data) if path.stem == "comparison" else _series(data)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise RunError(f"{path} is damaged: {error!r}. Write it again.") from error
-
-
-def short_names(sources: Sequence[str]) -> dict[str, str]:
-    """The ends of paths that tell models apart.
-
-    Examples:
-        >>> short_names(["runs/a/step-1", "runs/b/step-1"])
-        {'runs/a/step-1': 'a/step-1', 'runs/b/step-1': 'b/step-1'}
-        >>> short_names(["runs/a", "org/name"])
-        {'runs/a': 'a', 'org/name': 'name'}
-    """
-    parts = {source: source.split("/") for source in sources}
-    for depth in range(1, max(map(len, parts.values()), default=0) + 1):
-        names = {source: "/".join(found[-depth:]) for source, found in parts.items()}
-        if len(set(names.values())) == len(names):
-            return names
-    return {source: source for source in sources}
 
 
 def _comparison(data: Mapping[str, Any]) -> ComparisonFound:

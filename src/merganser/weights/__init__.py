@@ -13,7 +13,7 @@ Reading:
     open_checkpoint: Open a path (safetensors, torch, GGUF), ``org/name[@revision]`` or ``base+adapter``.
     is_adapter, open_adapter: Adapters without a base, and on one that is open already.
     AdaptedSource, Placement, LowRank: What an adapter changes, factor by factor.
-    parse_reference: What a reference means, without opening it.
+    parse_reference, short_names: What a reference means, without opening it; what tells several apart.
     read_architecture, ArchitectureDescription: A few lines of YAML for architectures that do not speak for themselves.
     flat_read: Any range of the flattened parameters as one vector.
     tied_to: The tensor that a name stands for in a checkpoint that does not hold it apart.
@@ -80,6 +80,7 @@ from merganser.weights._save import (
     write_config,
     write_index,
 )
+from merganser.weights._short_names import short_names
 from merganser.weights._source import Bytes, ComputingSource, FileStamp, PartialSource, Reader, TensorSource
 from merganser.weights._spec import DTYPES, DType, TensorSpec
 from merganser.weights._stream import (
@@ -155,6 +156,7 @@ __all__ = [
     "row_run",
     "save",
     "shard_files",
+    "short_names",
     "single_threaded",
     "streams_of",
     "tied_to",
