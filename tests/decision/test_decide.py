@@ -220,10 +220,12 @@ def test_a_task_needs_all_splits(specialists, tasks, tmp_path):
 
 
 def test_models_that_no_verdict_connects_are_not_merged():
-    merge, route = (Verdict(action, ("ties",), "likely", ()) for action in ("merge", "route"))
+    merge, route = Verdict("merge", ("ties",), "likely", ()), Verdict("route", (), "likely", ())
     verdicts = {(0, 1): route, (0, 2): route, (0, 3): merge, (1, 2): route, (1, 3): route, (2, 3): route}
     assert {candidate.members for candidate in candidates_of(4, verdicts)} == {(0, 3)}
     assert candidates_of(2, {(0, 1): route}) == []
+    or_else = Verdict("route", ("model_stock",), "likely", ())
+    assert [c.method for c in candidates_of(2, {(0, 1): or_else})] == ["linear", "model_stock"]
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from merganser.report import (
     spearman,
     write_comparison_report,
 )
-from merganser.weights import short_names
 from merganser.report._similarity_chart import shown_sites
+from merganser.weights import short_names
 
 
 def test_a_comparison_is_read_back_as_it_was_found(compared):
