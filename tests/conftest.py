@@ -89,6 +89,7 @@ for line in sys.stdin:
         atexit._run_exitfuncs()
         os._exit(code)  # to tidy up after torch would take a second
     print(child, flush=True)
+os._exit(0)
 """
 HEAVY = (  # what commands and pages about evolution and language models import
     "merganser.comparison",
