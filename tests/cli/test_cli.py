@@ -61,7 +61,7 @@ def test_quiet_leaves_out_the_progress(tmp_path, small_npz, command):
 
 def test_a_terminal_gets_a_live_bar(tmp_path, small_npz):
     leader, follower = pty.openpty()
-    arguments = ["evolve", str(small_npz), "--budget", "6000", "--run", str(tmp_path / "r"), "--no-report"]
+    arguments = ["evolve", str(small_npz), "--budget", "1500", "--run", str(tmp_path / "r"), "--no-report"]
     process = subprocess.Popen([COMMAND, *arguments], stderr=follower, stdout=subprocess.DEVNULL)
     os.close(follower)
     seen = b""
@@ -83,21 +83,21 @@ def test_a_terminal_gets_a_live_bar(tmp_path, small_npz):
 def test_ctrl_c_stops_cleanly_says_how_to_resume_and_resuming_ends_as_undisturbed(
     tmp_path, small_npz, command
 ):
-    options = ("--budget", "8000", "--no-report", "--seed", "5")
+    options = ("--budget", "4000", "--no-report", "--seed", "5")
     path = tmp_path / "stopped"
     process = subprocess.Popen(
         [COMMAND, "evolve", str(small_npz), *options, "--run", str(path)], stderr=subprocess.PIPE, text=True
     )
     while not (path / "run.db").exists():
         time.sleep(0.02)
-    time.sleep(0.8)
+    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
     assert f"merganser runs resume {path}" in errors
     shown = last_json(command("runs", "show", path, "--json"))
     assert shown["state"] == "unfinished"
-    assert 0 < shown["evaluations"] < 8000
+    assert 0 < shown["evaluations"] < 4000
     resumed = last_json(command("runs", "resume", path, "--no-report", "--json"))
     whole = last_json(command("evolve", small_npz, *options, "--run", tmp_path / "whole", "--json"))
     for key in ("winner", "search", "validation", "test", "coverage", "entropy", "samples_measured"):
