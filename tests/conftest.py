@@ -44,15 +44,19 @@ def small_npz(tmp_path_factory):
 
 
 SERVER = """
-import atexit, contextlib, io, json, os, resource, sys
+import atexit, contextlib, importlib, io, json, os, resource, sys, types
 import torch
 import merganser.cli._merge
 from merganser.cli import main
 
-def run(words):
+def run(words, program=None):
     sys.argv = ["merganser", *words]
     try:
-        main()
+        if program is None:
+            main()
+        else:
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(compile(program, "<program>", "exec"), vars(sys.modules["__main__"]))
     except SystemExit as end:
         return end.code
     except BaseException:
@@ -69,6 +73,11 @@ for line in sys.stdin:
     if "wait" in asked:
         print(os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1]), flush=True)
         continue
+    if "modules" in asked:
+        for name in asked["modules"]:
+            importlib.import_module(name)
+        print(0, flush=True)
+        continue
     child = os.fork()
     if not child:
         os.chdir(asked["cwd"])
@@ -76,11 +85,21 @@ for line in sys.stdin:
             os.dup2(os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC), stream)
         if asked["largest"] is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (asked["largest"], asked["largest"]))
-        code = run(asked["words"]) or 0
+        code = run(asked["words"], asked["program"]) or 0
         atexit._run_exitfuncs()
         os._exit(code)  # to tidy up after torch would take a second
     print(child, flush=True)
+os._exit(0)
 """
+HEAVY = (  # what commands and pages about evolution and language models import
+    "merganser.comparison",
+    "merganser.decision",
+    "merganser.report",
+    "merganser.run",
+    "sklearn.datasets",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
+)
 
 
 class Done(NamedTuple):
@@ -92,9 +111,9 @@ class Done(NamedTuple):
 
 
 class Commands:
-    """`merganser …`, each in a process of its own, forked off one that has torch already.
+    """`merganser …` and programs, each in a process of its own, forked off one that has torch already.
 
-    A command that computes would otherwise wait seconds for torch.
+    A command that computes would otherwise wait seconds for torch, and longer for transformers.
     """
 
     def __init__(self, folder):
@@ -108,22 +127,28 @@ class Commands:
         )
         self._streams = {}
 
-    def start(self, *words, cwd=None, largest=None):
+    def start(self, *words, cwd=None, largest=None, program=None):
         """Begin a command; gives its process id.
 
         Args:
             words: What follows `merganser`.
             cwd: Where it runs.
             largest: Bytes that a file may have.
+            program: Python to run in place of the command; the words are its arguments.
         """
         self._count += 1
         streams = [str(self._folder / f"{self._count}.{name}") for name in ("out", "err")]
         for file in streams:
             Path(file).touch()  # a command may be killed before it has opened them
         asked = {"words": [*map(str, words)], "cwd": str(cwd or self._folder), "streams": streams}
-        pid = self._ask({**asked, "largest": largest})
+        pid = self._ask({**asked, "largest": largest, "program": program})
         self._streams[pid] = streams
         return pid
+
+    def preload(self):
+        """From now on processes have what is heavy already; gives itself."""
+        self._ask({"modules": HEAVY})
+        return self
 
     def wait(self, pid):
         """Wait for the end of a command; a signal that ended it is a negative code."""
@@ -152,3 +177,9 @@ def command(tmp_path_factory, _cache):
     commands = Commands(tmp_path_factory.mktemp("commands"))
     yield commands
     commands.close()
+
+
+@pytest.fixture(scope="session")
+def heavy_command(command):
+    """The same, for commands and programs that need more than torch."""
+    return command.preload()

@@ -1,9 +1,6 @@
 """What README and docs show works: Python blocks run, commands are accepted, links lead somewhere."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,12 +27,9 @@ def lay_out(folder):
 
 
 @pytest.mark.parametrize("text", list(blocks("python")))
-def test_python_blocks_run(text, tmp_path):
+def test_python_blocks_run(text, tmp_path, heavy_command):
     lay_out(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    heavy_command(program=text, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("text", list(blocks("yaml")))
@@ -55,18 +49,12 @@ def test_yml_blocks_are_mergekit_files(text):
 
 
 @pytest.mark.parametrize("text", list(blocks("console")))
-def test_commands_run_with_a_small_budget(text, tmp_path):
+def test_commands_run_with_a_small_budget(text, tmp_path, heavy_command):
     lay_out(tmp_path)
     commands = [line[2:].split() for line in text.splitlines() if line.startswith("$ merganser")]
     assert commands, "a console block shows at least one command of ours"
-    scripts = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
-    for words in commands:
-        small = [*words, *SMALL.get(words[1], [])]
-        done = subprocess.run(
-            small, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    for _, *words in commands:
+        heavy_command(*words, *SMALL.get(words[0], []), cwd=tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -441,8 +441,8 @@ class TestVerifying:
 
 
 class TestHelp:
-    def test_all_commands_are_listed(self):
-        done = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, check=True)
+    def test_all_commands_are_listed(self, run):
+        done = run("--help")
         commands = [
             line.split()[1]
             for line in done.stdout.splitlines()
@@ -450,6 +450,7 @@ class TestHelp:
         ]
         assert commands == [
             "compare",
+            "series",
             "merge",
             "methods",
             "statistics",
@@ -460,6 +461,7 @@ class TestHelp:
             "citation",
             "evaluate",
             "evolve",
+            "route",
             "runs",
             "schema",
         ]

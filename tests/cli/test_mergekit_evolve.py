@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -67,7 +65,7 @@ def test_what_evolve_files_cannot_say_is_refused(genome, said):
         converted(**genome)
 
 
-def test_a_file_runs_unchanged(tmp_path, monkeypatch):
+def test_a_file_runs_unchanged(tmp_path, monkeypatch, command):
     pytest.importorskip("lm_eval")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     tuned = tmp_path / "tuned"
@@ -101,9 +99,7 @@ def test_a_file_runs_unchanged(tmp_path, monkeypatch):
     asked = [{"name": str(tmp_path / "endings.yaml"), "metric": "acc,none"}]
     file.write_text(yaml.safe_dump({"genome": whole, "tasks": asked, "apply_chat_template": False}))
     assert is_mergekit_evolve(file)
-    command = [sys.executable, "-m", "merganser", "evolve", file, "--budget", "8", "--search", "random"]
-    done = subprocess.run([*command, "--run", tmp_path / "run", "--quiet"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = command("evolve", file, "--budget", 8, "--search", "random", "--run", tmp_path / "run", "--quiet")
     assert "here they are divided" in done.stderr
     with RunDirectory(tmp_path / "run").journal() as journal:
         assert journal.outcome()["evaluations"] == 8

@@ -2,8 +2,7 @@
 
 import signal
 import sqlite3
-import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,26 +153,20 @@ def step(evolution):
     original(evolution)
     if evolution.evaluations % 9 == 0:
         evolution.save()
-if __name__ == "__main__":
-    loop.Evolution.step = step
-    evolve("specialists", "troubled:uneven", search={search!r}, subset={subset!r}, budget=150, workers={workers},
-           run=sys.argv[1])
+loop.Evolution.step = step
+sys.path.insert(0, {folder!r})
+evolve("specialists", "troubled:uneven", search={search!r}, subset={subset!r}, budget=150, workers={workers},
+       run=sys.argv[1])
 """
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_killed_and_resumed_a_run_ends_as_an_undisturbed_one(tmp_path, contents, workers):
-    script = tmp_path / "script.py"
-    script.write_text(RUN.format(search=NICHES, subset=SUBSET, workers=workers))
-    environment = {"PYTHONPATH": ":".join(sys.path)}
-
-    def start(name, kill):
-        command = [sys.executable, script, tmp_path / name, str(kill)]
-        return subprocess.run(command, env=environment, check=False).returncode
-
-    assert start("undisturbed", kill=-1) == 0
-    assert start("killed", kill=53) == -signal.SIGKILL
-    assert start("killed", kill=-1) == 0
+def test_killed_and_resumed_a_run_ends_as_an_undisturbed_one(tmp_path, contents, heavy_command, workers):
+    folder = str(Path(__file__).parent)
+    script = RUN.format(search=NICHES, subset=SUBSET, workers=workers, folder=folder)
+    heavy_command(tmp_path / "undisturbed", -1, program=script)
+    heavy_command(tmp_path / "killed", 53, program=script, code=-signal.SIGKILL)
+    heavy_command(tmp_path / "killed", -1, program=script)
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
 
 

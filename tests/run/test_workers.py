@@ -1,9 +1,9 @@
 """Worker processes change how long a run takes, never what it finds."""
 
+import os
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,6 +98,15 @@ def test_a_model_that_hangs_or_kills_its_worker_costs_one_candidate(tmp_path, ta
     assert all(said.startswith(reason) for said in failed)
 
 
+def test_workers_have_the_environment_of_the_moment(tmp_path, monkeypatch):
+    for trouble in ("dies", ""):
+        monkeypatch.setenv("TROUBLE", trouble)
+        run = tmp_path / f"run{trouble}"
+        evolve("scratch", "troubled:told", search=NICHES, budget=12, seed=5, workers=2, run=run)
+        with RunDirectory(run).journal() as journal:
+            assert any(child.failed for child in journal.children()) == bool(trouble)
+
+
 def test_a_task_that_cannot_be_sent_to_workers_is_refused_with_what_to_do(tmp_path):
     class Local(Classification):
         pass
@@ -112,24 +121,26 @@ def test_a_task_that_cannot_be_sent_to_workers_is_refused_with_what_to_do(tmp_pa
 RUN = """
 import sys
 from merganser.run import evolve
-if __name__ == "__main__":
-    evolve("scratch", "troubled:uneven", search={search!r}, budget=400, workers=2, run=sys.argv[1])
+sys.path.insert(0, {folder!r})
+evolve("scratch", "troubled:uneven", search={search!r}, budget=250, workers=2, run=sys.argv[1])
 """
 
 
 @pytest.mark.parametrize("search", [NICHES, {"method": "nsga2", "population": 6}])
-def test_killed_with_its_workers_at_work_a_run_ends_as_an_undisturbed_one(tmp_path, contents, search):
-    script = tmp_path / "script.py"
-    script.write_text(RUN.format(search=search))
-    environment = {"PYTHONPATH": ":".join(sys.path)}
+def test_killed_with_its_workers_at_work_a_run_ends_as_an_undisturbed_one(
+    tmp_path, contents, heavy_command, search
+):
+    script = RUN.format(search=search, folder=str(Path(__file__).parent))
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    subprocess.run([sys.executable, script, undisturbed], check=True, env=environment)
-    process = subprocess.Popen([sys.executable, script, killed], env=environment)
-    while process.poll() is None and _count(killed) < 100:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    subprocess.run([sys.executable, script, killed], check=True, env=environment)
+    heavy_command(undisturbed, program=script)
+    process = heavy_command.start(killed, program=script)
+    for _ in range(3000):
+        if _count(killed) >= 100:
+            break
+        time.sleep(0.02)
+    os.kill(process, signal.SIGKILL)
+    assert heavy_command.wait(process).code == -signal.SIGKILL
+    heavy_command(killed, program=script)
     assert contents(killed) == contents(undisturbed)
 
 

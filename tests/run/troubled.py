@@ -53,6 +53,10 @@ def dies():
     return splits("dies")
 
 
+def told():
+    return splits(os.environ["TROUBLE"])
+
+
 @dataclass(frozen=True)
 class Strict(Classification):
     """A toy task that is content with near certainty only, and knows how near a model came."""
