@@ -12,6 +12,7 @@
 | [`mix`][] | several experts as one |
 | [`fold`][] | base and expert as a checkpoint, computed when read |
 | [`attach`][], [`AdaptedModel`][] | experts in a live module: by name, mixed, one for each request, trained |
+| [`register_with_peft`][] | the same as a tuner of PEFT |
 | [`as_lora`][], [`LoraConversion`][] | as an adapter of PEFT, and what is lost |
 
 References:
@@ -28,6 +29,7 @@ from merganser.adaptation._fold import fold
 from merganser.adaptation._lora import LoraConversion, as_lora
 from merganser.adaptation._mix import mix
 from merganser.adaptation._parametrise import PARAMETRISATIONS, Parametrisation, gains_of
+from merganser.adaptation._peft import register_with_peft
 
 __all__ = [
     "PARAMETRISATIONS",
@@ -49,6 +51,7 @@ __all__ = [
     "matrix_digest",
     "mix",
     "open_expert",
+    "register_with_peft",
     "save_expert",
     "scales",
 ]
