@@ -81,7 +81,7 @@ def test_an_expert_of_another_base_is_refused_with_both_digests(stories, factors
 @pytest.mark.parametrize("rank", [1, 7, 64, 80])
 def test_a_lora_keeps_the_stated_share_and_no_other_could_keep_more(stories, factors, tmp_path, rank):
     expert = expert_of(factors)
-    made = as_lora(expert, stories, factors, tmp_path / "lora", rank=rank)
+    made = as_lora(stories, expert, factors, tmp_path / "lora", rank=rank)
     adapted = open_checkpoint(f"{STORIES}+{made.path}")
     assert set(made.kept) == set(expert)
     for name in expert:
@@ -98,7 +98,7 @@ def test_a_lora_keeps_the_stated_share_and_no_other_could_keep_more(stories, fac
 def test_a_lora_of_layers_stored_in_out(gpt2, gpt2_folder, gpt2_factors, tmp_path):
     expert = expert_of(gpt2_factors)
     assert all(is_inputs_first(gpt2, name) for name in expert)
-    made = as_lora(expert, gpt2, gpt2_factors, tmp_path / "lora", rank=24)
+    made = as_lora(gpt2, expert, gpt2_factors, tmp_path / "lora", rank=24)
     adapted, folded = open_checkpoint(f"{gpt2_folder}+{made.path}"), fold(gpt2, expert, gpt2_factors)
     for name in gpt2:
         assert torch.allclose(adapted.read(name), folded.read(name), atol=1e-5)
@@ -108,7 +108,7 @@ def test_a_lora_of_layers_stored_in_out(gpt2, gpt2_folder, gpt2_factors, tmp_pat
 def test_peft_reads_the_lora(stories, factors, tmp_path):
     peft = pytest.importorskip("peft")
     expert = expert_of(factors, spread=0.2)
-    made = as_lora(expert, stories, factors, tmp_path / "lora", rank=64)
+    made = as_lora(stories, expert, factors, tmp_path / "lora", rank=64)
     ids = torch.tensor([[1, 400, 300, 20]])
     expected = load(fold(stories, expert, factors)).module(ids).logits
     found = peft.PeftModel.from_pretrained(load(STORIES).module, made.path)(ids).logits
@@ -117,9 +117,9 @@ def test_peft_reads_the_lora(stories, factors, tmp_path):
 
 def test_a_lora_says_what_it_cannot_be(stories, factors, tmp_path):
     with pytest.raises(ValueError, match="changes nothing"):
-        as_lora(identity(expert_of(factors)), stories, factors, tmp_path / "lora", rank=2)
+        as_lora(stories, identity(expert_of(factors)), factors, tmp_path / "lora", rank=2)
     with pytest.raises(ValueError, match="at least 1"):
-        as_lora(expert_of(factors), stories, factors, tmp_path / "lora", rank=0)
+        as_lora(stories, expert_of(factors), factors, tmp_path / "lora", rank=0)
     assert not (tmp_path / "lora").exists()
 
 

@@ -30,7 +30,8 @@ def attach(
     """Make a module adaptable. Nothing changes until an expert is set; names and weights stay what they are.
 
     Args:
-        module: The module. Its layers may be of any kind that says it is linear: plain, GPT-2's, quantised.
+        module: The module, on its device, in its type and with its weights: what changes there later is not
+            followed. Layers may be of any kind that says it is linear: plain, GPT-2's, quantised.
         decomposition: Of its matrices, kept beside it in the element type of the layers.
         names: From a parameter's name in the module to that in the decomposition, where they differ: for a
             [`LanguageModel`][merganser.models.LanguageModel] its `name_on_disk`.

@@ -52,8 +52,8 @@ class LoraConversion:
 
 
 def as_lora(
-    expert: ExpertVector,
     base: Checkpoint,
+    expert: ExpertVector,
     decomposition: Decomposition,
     path: str | Path,
     *,
@@ -63,8 +63,8 @@ def as_lora(
     """Write an expert as a LoRA adapter.
 
     Args:
+        base: The base; says which way round matrices are stored.
         expert: The expert.
-        base: Its base; says which way round matrices are stored.
         decomposition: Of the base.
         path: Folder to write.
         rank: Rank of the adapter; matrices with fewer changed directions are filled up with zeros.
