@@ -210,6 +210,39 @@ def test_a_base_in_half_precision_keeps_scales_in_single(stories):
     model(IDS)
 
 
+class Int8Linear(torch.nn.Linear):
+    """A layer whose weight is stored as eight bits and a scale, as libraries for quantisation have them."""
+
+    def __init__(self, layer):
+        super().__init__(layer.in_features, layer.out_features, bias=False)
+        self.scale = layer.weight.detach().abs().amax() / 127
+        codes = (layer.weight.detach() / self.scale).round().to(torch.int8)
+        self.weight = torch.nn.Parameter(codes, requires_grad=False)
+
+    def forward(self, x):
+        return torch.nn.functional.linear(x, self.weight.to(x.dtype) * self.scale)
+
+
+def test_a_quantised_base_is_adapted_beside_its_codes(model, factors):
+    for block in model.model.layers:
+        for part in ("gate_proj", "up_proj", "down_proj"):
+            setattr(block.mlp, part, Int8Linear(getattr(block.mlp, part)))
+    before = logits(model)
+    adapted = attach(model, factors, check=False)
+    flat = ExpertVector.from_logits({n: torch.full((64,), 0.1) for n in factors}, factors)
+    parameters = adapted.learn(flat)
+    assert torch.equal(logits(model), before)
+    model(IDS).logits.logsumexp(-1).sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in parameters.values())
+    name = "model.layers.0.mlp.up_proj.weight"
+    adapted.add("one", expert_of(factors))
+    adapted.set("one")
+    x = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    layer = model.model.layers[0].mlp.up_proj
+    changed = x @ factors[name].change(adapted.experts["one"].gains(name)).T
+    assert torch.allclose(layer(x), Int8Linear.forward(layer, x) + changed, atol=1e-5)
+
+
 def test_what_does_not_fit_is_refused(model, stories, factors):
     other = {n: stories.read(n) + 0.01 for n in factors}
     theirs = decompose(Checkpoint.from_tensors(other), list(other))
