@@ -9,6 +9,7 @@ In weight space, without data:
 | [`THRESHOLDS`][], [`Threshold`][] | what verdicts turn on, and what that rests on |
 | [`differences_between`][], [`Differences`][], [`Difference`][], [`TokenOverlap`][] | architecture and tokens |
 | [`geometry`][], [`Geometry`][], [`Part`][], [`COMPONENTS`][] | lengths, angles, signs, largest entries |
+| [`component_of`][] | whether a tensor attends, computes in between, embeds, … |
 | [`parentage`][], [`Parentage`][], [`Kin`][], [`Kinship`][] | who is related to whom; which one is the base |
 | [`spectra`][], [`Spectrum`][], [`spectra_by_layer`][], [`LayerSpectra`][] | singular values and directions |
 | [`barrier`][], [`Barrier`][] | what is lost on the line between two models |
@@ -43,7 +44,7 @@ from merganser.comparison._barrier import Barrier, barrier
 from merganser.comparison._best_steps import may_be_best
 from merganser.comparison._compare import Comparison, Group, Pair, compare
 from merganser.comparison._compare_features import Compared, compare_features
-from merganser.comparison._components import COMPONENTS
+from merganser.comparison._components import COMPONENTS, component_of
 from merganser.comparison._data import Data, data_of, read_data, view_for
 from merganser.comparison._differences import Difference, Differences, TokenOverlap, differences_between
 from merganser.comparison._features import Features, features
@@ -107,6 +108,7 @@ __all__ = [
     "barrier",
     "compare",
     "compare_features",
+    "component_of",
     "data_of",
     "differences_between",
     "features",

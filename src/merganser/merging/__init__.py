@@ -29,6 +29,7 @@
 | [`core_space`][], [`CoreSpace`][], [`merge_adapters`][], [`Adapter`][] | adapters, in the few directions they use |
 | [`Space`][], [`WantedSpace`][], [`MergedCores`][], [`Truncation`][], [`share_lost`][] | merging them there, by rule |
 | [`lengths_beside_base`][], [`FAR`][] | whether a base looks like the models' ancestor |
+| [`is_inputs_first`][] | which way round a matrix is stored |
 | [`Tokenizer`][], [`tokenizer_of`][] | a model's tokenizer, as its files say |
 | [`explain`][], [`Explanation`][], [`Fate`][], [`Fates`][], [`Shares`][] | what became of every task vector |
 | [`citations`][], [`references`][], [`sources_of`][] | BibTeX of what was used |
@@ -57,6 +58,7 @@ from merganser.merging._explain import Explanation, Fate, Fates, Shares, explain
 from merganser.merging._facts import share_lost
 from merganser.merging._gram import Gram
 from merganser.merging._layer_path import Fold, Hop, LayerPath, Scaling
+from merganser.merging._layout import is_inputs_first
 from merganser.merging._merge import Model, merge, open_models, recipe_of, vocabulary_rules
 from merganser.merging._merge_recipe import Ingredient, MergeRecipe
 from merganser.merging._path_layout import PathLayout, ScaleMatrix, ScaleNetwork, Scales
@@ -173,6 +175,7 @@ __all__ = [
     "default_workers",
     "explain",
     "identity_of",
+    "is_inputs_first",
     "lengths_beside_base",
     "linear_weights",
     "materialise",

@@ -11,6 +11,7 @@
 | [`TextModel`][] | continues texts and says how probable they are |
 | [`GenerationRequest`][], [`Response`][], [`Continuation`][], [`LogLikelihood`][] | what it is asked, and its answers |
 | [`evaluating`][], [`outputs_of`][], [`Call`][] | run a module, look into it, and leave it as it was |
+| [`linear_layers`][], [`LinearLayer`][] | a module's layers that are linear in their inputs |
 | [`threads_for`][] | how many threads pay for a model |
 | [`LanguageModel`][], [`load`][], [`open_child`][] | a language model of transformers, written in place |
 | [`SpokenModel`][] | what all language models in memory can do |
@@ -20,7 +21,7 @@
 from merganser.models._batch import Batch, Call
 from merganser.models._collect import collect
 from merganser.models._collect_merged import collect_merged
-from merganser.models._hooks import evaluating, outputs_of
+from merganser.models._hooks import LinearLayer, evaluating, linear_layers, outputs_of
 from merganser.models._language import LanguageModel
 from merganser.models._live import LiveModel
 from merganser.models._load import load, open_child
@@ -47,6 +48,7 @@ __all__ = [
     "Continuation",
     "GenerationRequest",
     "LanguageModel",
+    "LinearLayer",
     "LiveModel",
     "LogLikelihood",
     "Names",
@@ -60,6 +62,7 @@ __all__ = [
     "collect",
     "collect_merged",
     "evaluating",
+    "linear_layers",
     "load",
     "open_child",
     "outputs_of",

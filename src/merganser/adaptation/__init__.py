@@ -1,0 +1,57 @@
+"""One model, many experts of a few kilobytes: singular value fine-tuning (SVF) of Transformer².
+
+| names | what |
+| --- | --- |
+| [`choose_matrices`][] | which matrices are adapted: by component, layer, module |
+| [`decompose`][], [`Decomposition`][] | their singular value decompositions, kept in a folder |
+| [`Factors`][], [`factorise`][], [`matrix_digest`][] | that of one matrix, and what names its numbers |
+| [`ExpertVector`][], [`Fact`][] | an expert: one number for each singular direction |
+| [`save_expert`][], [`open_expert`][] | as a file |
+| [`scales`][], [`identity`][] | what singular values are multiplied with; the expert that changes nothing |
+| [`PARAMETRISATIONS`][], [`Parametrisation`][], [`gains_of`][] | what is trained, and what follows from it |
+| [`mix`][] | several experts as one |
+| [`fold`][] | base and expert as a checkpoint, computed when read |
+| [`attach`][], [`AdaptedModel`][] | experts in a live module: by name, mixed, one for each request, trained |
+| [`register_with_peft`][] | the same as a tuner of PEFT |
+| [`as_lora`][], [`LoraConversion`][] | as an adapter of PEFT, and what is lost |
+
+References:
+    Sun et al., *Transformer²: Self-Adaptive LLMs*, ICLR 2025, https://arxiv.org/abs/2501.06252
+"""
+
+from merganser.adaptation._attach import AdaptedModel, attach
+from merganser.adaptation._choose import choose_matrices
+from merganser.adaptation._decomposition import Decomposition, decompose
+from merganser.adaptation._expert import ExpertVector, Fact, identity, scales
+from merganser.adaptation._expert_file import open_expert, save_expert
+from merganser.adaptation._factors import Factors, factorise, matrix_digest
+from merganser.adaptation._fold import fold
+from merganser.adaptation._lora import LoraConversion, as_lora
+from merganser.adaptation._mix import mix
+from merganser.adaptation._parametrise import PARAMETRISATIONS, Parametrisation, gains_of
+from merganser.adaptation._peft import register_with_peft
+
+__all__ = [
+    "PARAMETRISATIONS",
+    "AdaptedModel",
+    "Decomposition",
+    "ExpertVector",
+    "Fact",
+    "Factors",
+    "LoraConversion",
+    "Parametrisation",
+    "as_lora",
+    "attach",
+    "choose_matrices",
+    "decompose",
+    "factorise",
+    "fold",
+    "gains_of",
+    "identity",
+    "matrix_digest",
+    "mix",
+    "open_expert",
+    "register_with_peft",
+    "save_expert",
+    "scales",
+]
