@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from merganser._errors import CheckpointError, ConfigError, RunError, TaskError
-from merganser.comparison import Comparison, Data, Tick, View, Watch, compare, data_of
-from merganser.decision._candidates import AVERAGE, Candidate, candidates_of
-from merganser.decision._decision import KINDS, Decision, Kind, Option
-from merganser.decision._scores import Asked, Row, Scored, Split, asked_of, score
-from merganser.evaluation import GenerativeTask, Splits, Stage, together
-from merganser.merging import METHODS, default_workers, merge, plan_merge
+from merganser._errors import RunError
+from merganser.comparison import Comparison, Data, View, Watch, compare, data_of
+from merganser.decision._decision import Decision
+from merganser.decision._scores import Asked, Split, asked_of
+from merganser.decision._ways import Ways
+from merganser.evaluation import Splits, together
+from merganser.merging import default_workers
 from merganser.routing import Opener
-from merganser.routing.requests import (
-    ExpertsFile,
-    RequestRouter,
-    RouterSettings,
-    RoutingData,
-    fit_router,
-    parse_experts_file,
-    save_router,
-)
-from merganser.routing.requests import Row as RoutedRow
-from merganser.weights import Execution, atomic_write_text, open_checkpoint, short_names
+from merganser.routing.requests import RouterSettings
+from merganser.weights import Execution, atomic_write_text, short_names
 
-ASKED, DECISION, MERGED, ROUTER = "asked.json", "decision.json", "merged", "router"
+ASKED, DECISION = "asked.json", "decision.json"
 _VERSION = 1
 
 
@@ -111,207 +99,10 @@ def decide(
     )
     comparison.save(folder)
     opener = Opener(device=execution.device, dtype=dtype)
-    work = _Work(references, base, asked, folder, seed, execution, opener, watch, [])
-    decision = work.decision(comparison, router or RouterSettings(seed=seed))
+    ways = Ways(references, base, asked, folder, seed, execution, opener, watch)
+    decision = ways.decision(comparison, router or RouterSettings(seed=seed))
     atomic_write_text(folder / DECISION, json.dumps(decision.to_json(), indent=1) + "\n")
     return Decided(comparison, decision)
-
-
-@dataclass
-class _Work:
-    """A decision in the making."""
-
-    references: Mapping[str, str]
-    base: str | None
-    asked: Mapping[Split, Asked]
-    folder: Path
-    seed: int
-    execution: Execution
-    opener: Opener
-    watch: Watch | None
-    notes: list[str]
-
-    def decision(self, comparison: Comparison, settings: RouterSettings) -> Decision:
-        """All options, scored, and the one to take."""
-        alone = self._alone()
-        merges = self._merges(comparison)
-        best = max(alone, key=lambda name: self.asked["validation"].mean(alone[name]["validation"]).value)
-        options = [self._option(name, "model", (name,), rows, alone[best]) for name, rows in alone.items()]
-        options += [
-            self._option(name, "merge", tuple(self._names(candidate)), rows, alone[best])
-            for name, (candidate, rows) in merges.items()
-        ]
-        options += self._contract(alone, alone[best])
-        options += self._router(alone, alone[best], settings)
-        by_score = sorted(options, key=lambda option: (-option.validation.value, KINDS.index(option.kind)))
-        taken = by_score[0]
-        if taken.kind == "merge":
-            self._write(taken.name, merges[taken.name][0])
-        test = self.asked["test"]
-        oracle = test.mean(np.max([rows["test"] for rows in alone.values()], axis=0))
-        samples = {split: len(each) for split, each in self.asked.items()}
-        return Decision(tuple(options), taken.name, best, oracle, test.names, samples, tuple(self.notes))
-
-    def _alone(self) -> dict[str, Mapping[Split, Row]]:
-        """Scores of the models themselves.
-
-        Raises:
-            RunError: If none could be scored.
-        """
-        self.opener.known |= {name: open_checkpoint(reference) for name, reference in self.references.items()}
-        found = {name: self._scored(name) for name in self.references}
-        for name, each in found.items():
-            if each.failed:
-                self.notes.append(f"{name} could not be scored: {each.failed}")
-        rows = {name: each.rows for name, each in found.items() if not each.failed}
-        if not rows:
-            raise RunError(f"No model could be scored. {self.notes[0]}")
-        return rows
-
-    def _merges(self, comparison: Comparison) -> dict[str, tuple[Candidate, Mapping[Split, Row]]]:
-        """Merges that the verdicts suggest, with their scores."""
-        places = {name: i for i, name in enumerate(comparison.models)}
-        verdicts = {(places[pair.first], places[pair.second]): pair.verdict for pair in comparison.pairs}
-        found = {}
-        for candidate in candidates_of(len(places), verdicts):
-            whole = len(candidate.members) == len(places)
-            name = (
-                candidate.method if whole else f"{candidate.method} of {' and '.join(self._names(candidate))}"
-            )
-            try:
-                self.opener.known[name] = self._merged(candidate)
-                scored = self._scored(name)
-            except (CheckpointError, ValueError) as error:
-                self.notes.append(f"{name} cannot be merged as it comes: {error}")
-                continue
-            if scored.failed:
-                self.notes.append(f"{name} could not be scored: {scored.failed}")
-            else:
-                found[name] = (candidate, scored.rows)
-        if not found:
-            self.notes.append("No verdict says to merge, so nothing was merged.")
-        else:
-            self.notes.append(
-                "Merges run as they come: `merganser merge --tune` and `merganser evolve` may find better ones."
-            )
-        return found
-
-    def _merged(self, candidate: Candidate) -> Any:
-        """A merge in memory, or its plan for a language model, which carries it out when it is scored."""
-        models = [open_checkpoint(list(self.references.values())[i]) for i in candidate.members]
-        base = self._base_for(candidate)
-        opened = None if base is None else open_checkpoint(base)
-        if self.asked["search"].texts is None:
-            return merge(
-                models, candidate.method, base=opened, seed=self.seed, workers=self.execution.workers
-            )
-        return plan_merge(models, candidate.method, base=opened, seed=self.seed)
-
-    def _base_for(self, candidate: Candidate) -> str | None:
-        """The base, for methods that take one; the average is that of the models alone."""
-        takes_none = candidate.method == AVERAGE or METHODS[candidate.method].rule.base == "refused"
-        return None if takes_none else self.base
-
-    def _names(self, candidate: Candidate) -> list[str]:
-        names = list(self.references)
-        return [names[i] for i in candidate.members]
-
-    def _scored(self, name: str) -> Scored:
-        path = self.folder / "scores" / f"{name.replace('/', '-')}.json"
-        return score(name, self.asked, self.opener, path, watch=_stages(self.watch))
-
-    def _option(
-        self,
-        name: str,
-        kind: Kind,
-        members: tuple[str, ...],
-        rows: Mapping[Split, Row],
-        best: Mapping[Split, Row],
-        uses: Mapping[str, Any] | None = None,
-    ) -> Option:
-        validation, test = self.asked["validation"], self.asked["test"]
-        return Option(
-            name,
-            kind,
-            members,
-            validation.mean(rows["validation"]),
-            test.mean(rows["test"]),
-            None if rows is best else test.difference(rows["test"], best["test"]),
-            dict(zip(test.names, test.by_task(rows["test"]), strict=True)),
-            uses or {},
-        )
-
-    def _contract(self, alone: Mapping[str, Mapping[Split, Row]], best: Mapping[Split, Row]) -> list[Option]:
-        """The best model of each task on search samples, for who knows the task of a request."""
-        tasks = self.asked["search"].names
-        if len(tasks) < 2:
-            return []
-        means = {name: self.asked["search"].by_task(rows["search"]) for name, rows in alone.items()}
-        uses = [max(alone, key=lambda name, t=t: means[name][t]) for t in range(len(tasks))]
-        rows: dict[Split, Row] = {
-            split: np.choose(each.tasks, [alone[name][split] for name in uses])
-            for split, each in self.asked.items()
-        }
-        members = tuple(dict.fromkeys(uses))
-        said = dict(zip(tasks, uses, strict=True))
-        return [self._option("by contract", "contract", members, rows, best, said)]
-
-    def _router(
-        self, alone: Mapping[str, Mapping[Split, Row]], best: Mapping[Split, Row], settings: RouterSettings
-    ) -> list[Option]:
-        """A router of requests, fitted to the search scores and written; none where it cannot be."""
-        if len(alone) < 2 or self.asked["search"].texts is None:
-            self.notes.append("Requests have no words, so no router was fitted.")
-            return []
-        try:
-            router = fit_router(_routing_data(alone, self.asked), settings)
-        except (ConfigError, TaskError) as error:
-            self.notes.append(f"No router was fitted: {error}")
-            return []
-        save_router(router, self.folder / ROUTER, experts=self._experts(list(alone)), overwrite=True)
-        choices = {split: _choices(router, each.texts or ()) for split, each in self.asked.items()}
-        rows: dict[Split, Row] = {
-            split: np.choose(choices[split], [alone[name][split] for name in router.experts])
-            for split in self.asked
-        }
-        shares = np.bincount(choices["test"], minlength=len(alone)) / len(choices["test"])
-        uses = dict(zip(router.experts, map(float, shares), strict=True))
-        return [self._option("router", "router", tuple(alone), rows, best, uses)]
-
-    def _experts(self, names: list[str]) -> ExpertsFile:
-        """How the router's experts are asked: as the tasks ask, if all ask in one way; else the bare question."""
-        prompts = {
-            task.prompt.template if isinstance(task, GenerativeTask) else "{question}"
-            for part in self.asked["search"].parts
-            for task, _ in part.parts
-        }
-        contract: dict[str, Any] = {"kind": "question_answering"}
-        if len(prompts) == 1 and (only := prompts.pop()).count("{") == only.count("{question}"):
-            contract["prompt"] = only
-        experts = [
-            {"name": name, "model": self.references[name], "contract": "answer", "cost": 1} for name in names
-        ]
-        return parse_experts_file({"experts": experts, "contracts": {"answer": contract}})
-
-    def _write(self, name: str, candidate: Candidate) -> None:
-        """Write the merge that is taken."""
-        merge(
-            [list(self.references.values())[i] for i in candidate.members],
-            candidate.method,
-            base=self._base_for(candidate),
-            seed=self.seed,
-            workers=self.execution.workers,
-            out=self.folder / MERGED,
-            overwrite=True,
-        )
-        self.notes.append(f"{name} is written to `{MERGED}/`.")
-
-
-def _stages(watch: Watch | None) -> Callable[[Stage], None] | None:
-    """Stages of an evaluation, told as a comparison tells its own."""
-    if watch is None:
-        return None
-    return lambda stage: watch(Tick(f"scoring {stage.doing}", stage.done, stage.total, "samples"))
 
 
 def _named(references: Sequence[str]) -> dict[str, str]:
@@ -347,19 +138,3 @@ def _claim(folder: Path, facts: Mapping[str, Any], asked: Mapping[Split, Asked])
             f"Expected an empty folder, or one of a decision that goes on, but {folder} is neither."
         )
     atomic_write_text(path, json.dumps(facts, indent=1) + "\n")
-
-
-def _routing_data(alone: Mapping[str, Mapping[Split, Row]], asked: Mapping[Split, Asked]) -> RoutingData:
-    rows = [
-        RoutedRow(name, text, float(value), split, task=each.names[t])
-        for split, each in asked.items()
-        if split != "test"
-        for name, scores in alone.items()
-        for text, value, t in zip(each.texts or (), scores[split], each.tasks, strict=True)
-    ]
-    return RoutingData.of(rows, list(alone))
-
-
-def _choices(router: RequestRouter, texts: Sequence[str]) -> np.ndarray:
-    """Which expert is asked first about each text."""
-    return router.rule.order(router.predict(texts), router.costs)[:, 0]

@@ -25,11 +25,11 @@ from merganser.report._fronts import FrontsInfo, Marked, Stage, fronts_info
 from merganser.report._gain_chart import Foretold, gain_chart, spearman
 from merganser.report._lineage import Ancestor, Descent, LineageInfo, lineage_info
 from merganser.report._path_info import PathInfo, path_info, path_words
-from merganser.report._routing import write_routing_report
-from merganser.report._routing_chart import entropy_chart, usage_chart
+from merganser.report._router_page import write_routing_report
 from merganser.report._run_info import Failure, RunInfo, run_info
 from merganser.report._shares import LayerShare, ShareInfo, share_info
 from merganser.report._similarity_chart import similarity_chart
+from merganser.report._usage_chart import entropy_chart, usage_chart
 from merganser.report._wins import WinInfo, niche_order, win_info
 from merganser.report._write import write_report
 from merganser.report._write_found import write_comparison_report

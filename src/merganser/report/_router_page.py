@@ -7,7 +7,7 @@ from pathlib import Path
 
 from merganser.report._html import Html, element, joined, table
 from merganser.report._page import chart_place, page
-from merganser.report._routing_charts import calibration_chart, cost_chart
+from merganser.report._router_charts import calibration_chart, cost_chart
 from merganser.report._sections import Section, section
 from merganser.report._words import counted, percent, percent_interval, points, shortened
 from merganser.routing.requests import Attempt, RouterEvaluation, Trace
