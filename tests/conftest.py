@@ -123,7 +123,7 @@ class Commands:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "COLUMNS": "200", "TERM": "xterm"},
+            env={**os.environ, "COLUMNS": "200", "TERM": "xterm", "HF_DATASETS_OFFLINE": "1"},
         )
         self._streams = {}
 

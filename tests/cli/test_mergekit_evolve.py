@@ -65,9 +65,8 @@ def test_what_evolve_files_cannot_say_is_refused(genome, said):
         converted(**genome)
 
 
-def test_a_file_runs_unchanged(tmp_path, monkeypatch, command):
+def test_a_file_runs_unchanged(tmp_path, command):
     pytest.importorskip("lm_eval")
-    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     tuned = tmp_path / "tuned"
     shutil.copytree(STORIES, tuned)
     generator = torch.Generator().manual_seed(0)
