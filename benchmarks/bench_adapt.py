@@ -56,7 +56,11 @@ def main() -> None:
             bench_step(batch)
     if "decompose" in arguments.cases:
         more = ["--model", arguments.model] if arguments.model else []
-        report("adapt", f"decompose 90 x 576x1536 {arguments.model or 'random'}", side("decompose", *more))
+        report(
+            "adapt",
+            f"decompose 90 x 576x1536 {Path(arguments.model).name if arguments.model else 'random'}",
+            side("decompose", *more),
+        )
     if "switch" in arguments.cases:
         report("adapt", f"switch {BLOCKS} blocks, 16x{LENGTH}", side("switch"))
 

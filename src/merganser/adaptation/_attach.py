@@ -148,8 +148,8 @@ class AdaptedModel:
 
         Args:
             start: Where to begin; its parametrisation is what is trained.
-            factored: Whether to leave the weights themselves out of the computation, which takes a third less time
-                where matrices are not square, and equals the base up to rounding only.
+            factored: Whether to leave the weights themselves out of the computation, which takes less time where
+                matrices are not square, and equals the base up to rounding only.
 
         Returns:
             The parameters by matrix, float32: for an optimiser.

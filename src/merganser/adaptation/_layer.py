@@ -81,7 +81,7 @@ def is_adapted(module: nn.Module) -> bool:
 
 def _spread(
     coefficients: Float[Tensor, "*rows directions"], x: Float[Tensor, "*batch inputs"]
-) -> Float[Tensor, "*batch directions"]:
+) -> Float[Tensor, "*#batch directions"]:
     """Coefficients, one row for each request, beside inputs with more axes."""
     if coefficients.ndim == 1:
         return coefficients

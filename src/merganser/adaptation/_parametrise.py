@@ -31,14 +31,14 @@ PARAMETRISATIONS: tuple[Parametrisation, ...] = get_args(Parametrisation)
 
 
 def gains_of(
-    vector: Float[Tensor, " directions"],
+    vector: Float[Tensor, "*rows directions"],
     sigma: Float[Tensor, " directions"],
     parametrisation: Parametrisation,
-) -> Float[Tensor, " directions"]:
+) -> Float[Tensor, "*rows directions"]:
     """Gains of the leading directions; differentiable.
 
     Args:
-        vector: Logits or gains.
+        vector: Logits, or gains, of which there may be several rows.
         sigma: Singular values of the same directions.
         parametrisation: What the vector holds.
 
