@@ -48,6 +48,9 @@ def test_a_routed_folder_is_made_generates_and_is_evaluated(command, models, tmp
     assert found["loss"] < found["loss_before"]
     assert all(shares[1] < shares[0] for shares in found["usage"])  # the disturbed one is used less
     assert not list(tmp_path.glob("*.training*"))
+    page = (out / "report.html").read_text()
+    for words in ("Who is used where", "How undecided the routers are", "texts.txt"):
+        assert words in page
     said = command("generate", out, "Once upon a time", "--max-tokens", 5, "--json")
     assert json.loads(said.stdout.splitlines()[-1])["models"][0]["answers"][0]["tokens"] == 5
     (tmp_path / "q.jsonl").write_text(
@@ -55,6 +58,15 @@ def test_a_routed_folder_is_made_generates_and_is_evaluated(command, models, tmp
     )
     scored = command("evaluate", out, "--task", tmp_path / "q.jsonl", "--split", "all", "--json")
     assert len(json.loads(scored.stdout.splitlines()[-1])["results"]) == 1
+
+
+def test_the_report_shows_files_apart(command, models, tmp_path):
+    (tmp_path / "texts.txt").write_text("The cat sat on the mat and saw a bird in the tree. " * 12)
+    out = tmp_path / "routed"
+    command(*options(models, out, "--data", tmp_path / "texts.txt"))
+    page = (out / "report.html").read_text()
+    assert f"{models.name}/texts.txt" in page
+    assert f"{tmp_path.name}/texts.txt" in page
 
 
 def test_the_levels_and_a_table(command, models, tmp_path):

@@ -23,6 +23,7 @@ from merganser.cli._output import (
     words,
 )
 from merganser.models import read_texts
+from merganser.report import write_layers_report
 from merganser.routing.layers import (
     LEVELS,
     LayerRouting,
@@ -36,7 +37,7 @@ from merganser.routing.layers import (
     train_routers,
     usage_of,
 )
-from merganser.weights import refuse_existing
+from merganser.weights import refuse_existing, short_names
 
 
 def route_layers(
@@ -113,14 +114,21 @@ def route_layers(
         model = RoutedModel.of(experts, routing, trunk=trunk or base, dtype=dtype, device=device)
         if not quiet:
             _say_distances(model)
-        texts = [text for file in data for text in read_texts(file)]
-        windows = TokenWindows(texts, model.tokens, most_tokens=most_tokens)
+        names = short_names([str(file) for file in data])
+        texts = {names[str(file)]: list(read_texts(file)) for file in data}
+        everything = [text for found in texts.values() for text in found]
+        windows = TokenWindows(everything, model.tokens, most_tokens=most_tokens)
         keep = out.with_name(f"{out.name}.training.safetensors")
         with _bar(settings, quiet=quiet) as watch:
             state = train_routers(model.net, windows, settings, keep=keep, of=model.digest, watch=watch)
         save_routed(model, out, self_contained=self_contained, overwrite=overwrite)
         keep.unlink(missing_ok=True)
         usage = usage_of(model.net, windows, batch=batch)
+        parts = {
+            name: usage_of(model.net, TokenWindows(found, model.tokens, most_tokens=most_tokens), batch=batch)
+            for name, found in (texts.items() if len(texts) > 1 else ())
+        }
+        write_layers_report(parts or dict.fromkeys(texts, usage), state, out / "report.html")
     if as_json:
         print_json(_facts(model, state, usage, out))
     else:

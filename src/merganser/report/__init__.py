@@ -14,7 +14,7 @@
 | [`similarity_chart`][], [`gain_chart`][], [`Foretold`][], [`spearman`][] | CKA of all layers; what foretells a gain |
 | [`usage_chart`][], [`entropy_chart`][] | who is used where in a routed model, and how undecided its routers are |
 | [`explanation_chart`][], [`write_explanation`][] | what became of the task vectors in a merge |
-| [`write_routing_report`][] | how good a router is |
+| [`write_routing_report`][], [`write_layers_report`][] | how good a router of requests is; what a routed model does |
 
 Nothing that draws is imported before a report is written.
 """
@@ -23,6 +23,7 @@ from merganser.report._explanation import explanation_chart, write_explanation
 from merganser.report._found import ComparisonFound, MapFound, SeriesFound, read_found
 from merganser.report._fronts import FrontsInfo, Marked, Stage, fronts_info
 from merganser.report._gain_chart import Foretold, gain_chart, spearman
+from merganser.report._layers_page import write_layers_report
 from merganser.report._lineage import Ancestor, Descent, LineageInfo, lineage_info
 from merganser.report._path_info import PathInfo, path_info, path_words
 from merganser.report._router_page import write_routing_report
@@ -68,6 +69,7 @@ __all__ = [
     "win_info",
     "write_comparison_report",
     "write_explanation",
+    "write_layers_report",
     "write_report",
     "write_routing_report",
 ]

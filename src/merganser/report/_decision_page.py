@@ -82,9 +82,16 @@ def _router(found: DecisionFound) -> Section | None:
     option = next((o for o in found.options if o.kind == "router"), None)
     if option is None:
         return None
-    words = (
-        "The router reads the request alone. It lies in `router/`: ask it with `merganser route run`, see how far its "
-        "predictions can be believed with `merganser route evaluate`."
+    words = joined(
+        [
+            "The router reads the request alone. It lies in ",
+            element("code", "router/"),
+            ": ask it with ",
+            element("code", "merganser route run"),
+            "; ",
+            element("code", "merganser route evaluate"),
+            " says how far its predictions can be believed.",
+        ]
     )
     rows = [[model, percent(float(share))] for model, share in option.uses.items()]
     head = ["model", "share of test requests"]
