@@ -136,13 +136,13 @@ def route_layers(
 
 
 def _names(models: Sequence[str]) -> list[str]:
-    """Short names for models; those that would be the same get a number.
+    """Short names for models; one that is given again gets a number.
 
     Examples:
-        >>> _names(["a/x", "b/x", "y"])
-        ['x', 'x-2', 'y']
+        >>> _names(["runs/a/x", "runs/b/x", "y"]), _names(["runs/x", "runs/x"])
+        (['a/x', 'b/x', 'y'], ['x', 'x-2'])
     """
-    short = [Path(model).name or model for model in models]
+    short = list(map(short_names(list(dict.fromkeys(models))).__getitem__, models))
     before = [short[:k].count(name) for k, name in enumerate(short)]
     return [name if not n else f"{name}-{n + 1}" for name, n in zip(short, before, strict=True)]
 
