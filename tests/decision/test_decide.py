@@ -150,6 +150,16 @@ def test_work_that_was_interrupted_goes_on_and_ends_the_same(
 def test_a_folder_is_for_one_decision(folder, specialists, tasks, tmp_path):
     with pytest.raises(RunError, match="about other models, tasks or samples"):
         decide(specialists, tasks[:1], folder, base=str(STORIES))
+    for name in ("toys", "fish"):
+        shutil.copytree(specialists[name == "fish"], tmp_path / "models" / name)
+    moved = [str(tmp_path / "models" / name) for name in ("toys", "fish")]
+    decide(moved, tasks[:1], tmp_path / "own", limit=8)
+    shutil.copy(STORIES / "model.safetensors", tmp_path / "models" / "fish" / "model.safetensors")
+    with pytest.raises(RunError, match="about other models"):
+        decide(moved, tasks[:1], tmp_path / "own", limit=8)
+
+
+def test_what_is_in_a_folder_stays(specialists, tasks, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="empty folder"):
         decide(specialists, tasks, tmp_path)

@@ -16,7 +16,7 @@ from merganser.evaluation import Splits, together
 from merganser.merging import default_workers
 from merganser.routing import Opener
 from merganser.routing.requests import RouterSettings
-from merganser.weights import Execution, atomic_write_text, short_names
+from merganser.weights import Execution, atomic_write_text, fingerprint, open_checkpoint, short_names
 
 ASKED, DECISION = "asked.json", "decision.json"
 _VERSION = 1
@@ -66,7 +66,7 @@ def decide(
         data: Texts or arrays on which to compare representations; by default what the tasks ask.
         view: How they are looked at.
         cache: As `compare` takes it.
-        router: How the router is fitted; by default a calibrated classifier over hashed n-grams.
+        router: How the router is fitted; by default over hashed n-grams, by what predicts validation scores best.
         execution: How to read and compute.
         dtype: Element type to run language models in; by default theirs.
         watch: Told how far the work is.
@@ -83,7 +83,9 @@ def decide(
     references = _named([str(model) for model in models])
     base, execution = None if base is None else str(base), execution or Execution(default_workers())
     asked, folder = asked_of(tasks, limit=limit, seed=seed), Path(folder)
-    _claim(folder, {"models": list(references.values()), "base": base, "seed": seed, "dtype": dtype}, asked)
+    looks = [fingerprint(open_checkpoint(each)) for each in (*references.values(), *([base] if base else []))]
+    facts = {"models": list(references.values()), "base": base, "look": looks, "seed": seed, "dtype": dtype}
+    _claim(folder, facts, asked)
     chosen = together(asked["search"].parts)
     comparison = compare(
         list(references.values()),

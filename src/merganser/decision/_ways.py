@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from merganser._errors import CheckpointError, ConfigError, RunError, TaskError
 from merganser.comparison import Comparison, Tick, Watch
@@ -167,8 +168,8 @@ class Ways:
             return []
         means = {name: self.asked["search"].by_task(rows["search"]) for name, rows in alone.items()}
         uses = [max(alone, key=lambda name, t=t: means[name][t]) for t in range(len(tasks))]
-        rows: dict[Split, Row] = {
-            split: np.choose(each.tasks, [alone[name][split] for name in uses])
+        rows = {
+            split: _picked([alone[name][split] for name in uses], each.tasks)
             for split, each in self.asked.items()
         }
         members = tuple(dict.fromkeys(uses))
@@ -179,7 +180,9 @@ class Ways:
         self, alone: Mapping[str, Mapping[Split, Row]], best: Mapping[Split, Row], settings: RouterSettings
     ) -> list[Option]:
         """A router of requests, fitted to the search scores and written; none where it cannot be."""
-        if len(alone) < 2 or self.asked["search"].texts is None:
+        if len(alone) < 2:
+            return []
+        if self.asked["search"].texts is None:
             self.notes.append("Requests have no words, so no router was fitted.")
             return []
         try:
@@ -194,8 +197,8 @@ class Ways:
             overwrite=True,
         )
         choices = {split: choices_of(router, each.texts or ()) for split, each in self.asked.items()}
-        rows: dict[Split, Row] = {
-            split: np.choose(choices[split], [alone[name][split] for name in router.experts])
+        rows = {
+            split: _picked([alone[name][split] for name in router.experts], choices[split])
             for split in self.asked
         }
         shares = np.bincount(choices["test"], minlength=len(alone)) / len(choices["test"])
@@ -214,6 +217,11 @@ class Ways:
             overwrite=True,
         )
         self.notes.append(f"{name} is written to `{MERGED}/`.")
+
+
+def _picked(rows: Sequence[Row], places: Int[np.ndarray, " samples"]) -> Row:
+    """Of each sample the score in the row at its place."""
+    return np.stack(rows)[places, np.arange(len(places))]
 
 
 def _stages(watch: Watch | None) -> Callable[[Stage], None] | None:
