@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from merganser import TaskError, compare
-from merganser.comparison import Representations, compare_features, data_of, read_data, view_for
+from merganser.comparison import THRESHOLDS, Representations, compare_features, data_of, read_data, view_for
 from merganser.comparison._similarity import Estimate, Spread
 from merganser.evaluation import choose, open_task
 from merganser.models import perceptron_size, perceptron_tensors
@@ -44,13 +44,17 @@ def test_pairs_have_the_cka_that_compare_features_finds(found, stories, noisy, t
     assert near.known.cka.mutual_knn.value > far.known.cka.neighbours_by_chance == pytest.approx(2 / 9)
 
 
-def test_what_was_found_stands_in_the_evidence_and_in_json_but_changes_no_verdict(found, stories, noisy):
+def test_what_was_found_stands_in_the_evidence_and_in_json_and_tells_merging_from_routing(
+    found, stories, noisy
+):
     comparison, _ = found
     [plain, *_] = compare([stories, *noisy]).pairs
     [pair, *_] = comparison.pairs
-    assert pair.verdict.evidence[:-1] == plain.verdict.evidence
+    assert pair.verdict.evidence[:2] == plain.verdict.evidence
     assert pair.verdict.evidence[-1].startswith("Representations: CKA 0.9")
-    assert (pair.verdict.action, pair.verdict.confidence) == (plain.verdict.action, plain.verdict.confidence)
+    is_apart = pair.known.cka.lowest.cka.value < THRESHOLDS["unlike"].value
+    assert plain.verdict.action == "merge"
+    assert (pair.verdict.action, pair.verdict.confidence) == ("route" if is_apart else "merge", "likely")
     data = json.loads(json.dumps(comparison.to_json(), allow_nan=False))
     assert len(data["similarity"]["sites"]) == 15
     assert data["pairs"][0]["cka"]["cka"]["value"] == pair.known.cka.cka.value

@@ -14,7 +14,7 @@ draws = torch.randn(4, 70, 90, generator=torch.Generator().manual_seed(0))
 tuned = [draws[0] + draws[i] / 9 for i in (1, 2)]
 base, one, two, far = ({"layers.0.w": tensor} for tensor in (draws[0], *tuned, draws[3]))
 found = compare([one, two, far], base, with_spectra=True)
-assert found.to_json()["spectra"] and [pair.verdict.action for pair in found.pairs][0] == "merge"
+assert found.to_json()["spectra"] and [pair.verdict.action for pair in found.pairs][0] == "route"
 assert [pair.verdict.action for pair in compare([one, far]).pairs] == ["align first"]
 """
 

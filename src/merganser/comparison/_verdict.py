@@ -189,9 +189,10 @@ def _by_weights(known: Evidence) -> Verdict:
     if known.kin.kinship == "cannot tell":
         advice = "Related in part, or trained far away: measure before you trust a merge (`--task`)."
         return Verdict("merge", _AVERAGE, "a guess", (*evidence, advice))
-    apart, evidence, methods = _is_apart(known), (*evidence, *_shared(known)), _methods(known)
+    shared = _shared(known) or (_without_base(known),)
+    apart, evidence, methods = _is_apart(known), (*evidence, *shared), _methods(known)
     if apart is None:
-        return Verdict("merge", methods, "likely", (*evidence, _without_base(known)))
+        return Verdict("merge", methods, "likely", evidence)
     if len(set(_signs(known))) > 1:
         return Verdict(
             "merge", methods, "a guess", (*evidence, "These say different things: measure (`--task`).")

@@ -83,7 +83,7 @@ def test_experts_that_fail_hang_or_refuse_cost_their_limits_and_no_more(router, 
 
 
 def test_the_fallback_answers_where_the_others_do_not_or_the_router_abstains(two, expert):
-    shy = fit_router(two, RouterSettings(threshold=1.0))
+    shy = fit_router(two, RouterSettings(kind="classifier", threshold=1.0))
     experts = [expert("words", str.upper), expert("sums", fail), expert("last", lambda _: "ask a person")]
     trace = Dispatcher(shy, experts, fallback=["last"]).ask(RHYME)
     assert (trace.decision.abstained, trace.expert, len(trace.attempts)) == (True, "last", 1)
