@@ -168,7 +168,7 @@ class Ways:
             return []
         means = {name: self.asked["search"].by_task(rows["search"]) for name, rows in alone.items()}
         uses = [max(alone, key=lambda name, t=t: means[name][t]) for t in range(len(tasks))]
-        rows = {
+        rows: dict[Split, Row] = {
             split: _picked([alone[name][split] for name in uses], each.tasks)
             for split, each in self.asked.items()
         }
@@ -197,7 +197,7 @@ class Ways:
             overwrite=True,
         )
         choices = {split: choices_of(router, each.texts or ()) for split, each in self.asked.items()}
-        rows = {
+        rows: dict[Split, Row] = {
             split: _picked([alone[name][split] for name in router.experts], choices[split])
             for split in self.asked
         }
