@@ -43,3 +43,9 @@ def test_it_needs_a_task_and_a_folder(command, models, tmp_path):
         done = command("compare", *models, "--then", *given, cwd=tmp_path, code=2)
         assert "`--then` needs a --task" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_it_replaces_nothing(command, models, tmp_path):
+    given = ("--task", "digits", "--out", "out", "--overwrite")
+    done = command("compare", *models, "--then", *given, cwd=tmp_path, code=2)
+    assert "replaces nothing" in done.stderr

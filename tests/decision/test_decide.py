@@ -229,6 +229,20 @@ def test_a_task_needs_all_splits(specialists, tasks, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_models_may_be_called_as_ways_are(specialists, tasks, tmp_path):
+    """Folders are named after methods; their scores are theirs."""
+    places = [tmp_path / name for name in ("linear", "router")]
+    for place, model in zip(places, specialists, strict=True):
+        shutil.copytree(model, place)
+    found = decide(places, tasks, tmp_path / "out", base=str(STORIES), limit=8).decision
+    names = [option.name for option in found.options]
+    assert len(set(names)) == len(names)
+    kinds = {option.name: option.kind for option in found.options}
+    assert (kinds["linear"], kinds["router"]) == ("model", "model")
+    assert (kinds["linear (not the model)"], kinds["router (not the model)"]) == ("merge", "router")
+    assert found["linear"].by_task != found["linear (not the model)"].by_task
+
+
 def test_models_that_no_verdict_connects_are_not_merged():
     merge, route = Verdict("merge", ("ties",), "likely", ()), Verdict("route", (), "likely", ())
     verdicts = {(0, 1): route, (0, 2): route, (0, 3): merge, (1, 2): route, (1, 3): route, (2, 3): route}

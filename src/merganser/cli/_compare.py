@@ -83,6 +83,10 @@ def compare_models(
         opened = [open_task(each) for each in task or ()]
         if then and (not opened or out is None):
             raise ValueError("`--then` needs a --task to measure on, and a folder to work in: --out DIR.")
+        if then and overwrite:
+            raise ValueError(
+                "`--then` goes on in its folder and replaces nothing: leave --overwrite out, or name another folder."
+            )
         on = ground(
             opened, data, limit=limit, seed=seed, texts=texts, tokens=tokens, rows=rows, layers=layers
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Int
@@ -95,9 +96,8 @@ class Ways:
         found = {}
         for candidate in candidates_of(len(places), verdicts):
             whole = len(candidate.members) == len(places)
-            name = (
-                candidate.method if whole else f"{candidate.method} of {' and '.join(self._names(candidate))}"
-            )
+            of = "" if whole else f" of {' and '.join(self._names(candidate))}"
+            name = self._free(f"{candidate.method}{of}")
             try:
                 self.opener.known[name] = self._merged(candidate)
                 scored = self._scored(name)
@@ -136,8 +136,12 @@ class Ways:
         names = list(self.references)
         return [names[i] for i in candidate.members]
 
+    def _free(self, name: str) -> str:
+        """A name for a way that no model has: folders are called `linear`, too."""
+        return f"{name} (not the model)" if name in self.references else name
+
     def _scored(self, name: str) -> Scored:
-        path = self.folder / "scores" / f"{name.replace('/', '-')}.json"
+        path = self.folder / "scores" / f"{quote(name, safe=' ')}.json"
         return score(name, self.asked, self.opener, path, watch=_stages(self.watch))
 
     def _option(
@@ -174,7 +178,7 @@ class Ways:
         }
         members = tuple(dict.fromkeys(uses))
         said = dict(zip(tasks, uses, strict=True))
-        return [self._option("by contract", "contract", members, rows, best, said)]
+        return [self._option(self._free("by contract"), "contract", members, rows, best, said)]
 
     def _router(
         self, alone: Mapping[str, Mapping[Split, Row]], best: Mapping[Split, Row], settings: RouterSettings
@@ -203,7 +207,7 @@ class Ways:
         }
         shares = np.bincount(choices["test"], minlength=len(alone)) / len(choices["test"])
         uses = dict(zip(router.experts, map(float, shares), strict=True))
-        return [self._option("router", "router", tuple(alone), rows, best, uses)]
+        return [self._option(self._free("router"), "router", tuple(alone), rows, best, uses)]
 
     def _write(self, name: str, candidate: Candidate) -> None:
         """Write the merge that is taken."""
