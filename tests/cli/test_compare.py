@@ -40,6 +40,14 @@ def test_words_tell_differences_figures_and_verdicts(place, command):
     assert "`--json` lists under `thresholds`" in done.stderr
 
 
+def test_models_of_one_name_are_told_apart(place, command):
+    for folder in ("a", "b"):
+        shutil.copytree(place / {"a": "one", "b": "two"}[folder], place / folder / "step-100")
+    said = command("compare", "a/step-100", "b/step-100", cwd=place).stdout
+    assert "a/step-100 and b/step-100: merge" in said
+    assert "\nstep-100 and step-100" not in said
+
+
 def test_a_base_among_the_models_is_noticed_and_a_named_one_is_measured_from(place, command):
     assert (
         "base looks like the base of its relatives"
