@@ -15,11 +15,13 @@ from pathlib import Path
 
 import torch
 from skills import RULES, SKILLS, WORDS, numbers, request, spaced, taught
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 HERE = Path(__file__).parent
 END, PAD = "<end>", "<pad>"
+IGNORED = -100
+"""The label of what is not to be learnt."""
 LEARNT, ASKED = 2048, 512
 """Questions to train and validate on, and to test on, of each task."""
 
@@ -48,6 +50,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     words = {word: number for number, word in enumerate((PAD, END, *WORDS))}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token=PAD))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(f"{END} $A", special_tokens=[(END, words[END])])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token=PAD, unk_token=PAD
     )
@@ -75,7 +78,7 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def train(tokenizer: PreTrainedTokenizerFast, *, steps: int, seed: int) -> LlamaForCausalLM:
-    """Next-token training on requests of all tasks, answered as they are taught."""
+    """Next-token training on the answers to requests of all tasks, as they are taught."""
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -95,9 +98,11 @@ def train(tokenizer: PreTrainedTokenizerFast, *, steps: int, seed: int) -> Llama
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
     for step in range(steps):
         samples = [taught(task, draw) for task in draw.choices([*RULES, "which"], k=160)]
-        texts = [f"{END} {prompt} {answer} {END}" for prompt, answer in samples]
+        texts = [f"{prompt} {answer} {END}" for prompt, answer in samples]
         batch = tokenizer(texts, padding=True, return_tensors="pt")
-        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORED)
+        for row, (prompt, _) in enumerate(samples):
+            labels[row, : 1 + len(prompt.split())] = IGNORED  # requests are random: nothing to learn
         loss = model(**batch, labels=labels).loss
         optimiser.zero_grad()
         loss.backward()
