@@ -11,6 +11,9 @@ published scheme: matrices rebuilt from U, σ and V, dense gradients that add up
 rebuilt once more for the chain rule. `whole` gives it all sequences at once, which the published code does not.
 Products with a diagonal are taken as products with a row on both sides, which is cheaper than the published code's.
 
+`matrices`: the memory of such a step for the adapted part alone: eighteen matrices of those shapes one after the other,
+and the mean of squares as loss, with an allocator that keeps nothing back.
+
 `decompose`: the 90 matrices of SmolLM2's MLPs (random numbers of that shape, or a checkpoint: `--model`), and
 `torch.linalg.svd` in float32 on ten of them.
 
@@ -21,7 +24,9 @@ adapted passes cost.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -35,18 +40,18 @@ from typing import Any
 from _measure import measure, report
 
 LENGTH, BLOCKS, STEPS = 55, 6, 2
+CASES = ("step", "matrices", "decompose", "switch")
 
 
 def main() -> None:
     """Measure the cases asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "cases", nargs="*", default=["step", "decompose", "switch"], help="step, decompose, switch"
-    )
+    parser.add_argument("cases", nargs="*", default=CASES, help=", ".join(CASES))
     parser.add_argument("--batches", type=int, nargs="*", default=[4, 16], help="sequences of a step")
     parser.add_argument("--model", help="a checkpoint to decompose instead of random numbers")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
         print(json.dumps(SIDES[arguments.side](arguments)))
@@ -54,6 +59,9 @@ def main() -> None:
     if "step" in arguments.cases:
         for batch in arguments.batches:
             bench_step(batch)
+    if "matrices" in arguments.cases:
+        for batch in arguments.batches:
+            bench_matrices(batch)
     if "decompose" in arguments.cases:
         more = ["--model", arguments.model] if arguments.model else []
         report(
@@ -80,6 +88,22 @@ def bench_step(batch: int) -> None:
     report("adapt", f"step {BLOCKS} blocks, {batch}x{LENGTH}", figures)
 
 
+def bench_matrices(batch: int) -> None:
+    """Memory of the adapted part, whole batches and sequence by sequence."""
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"  # memory that is freed goes back at once
+    names = ("factored", "sequences", "published", "whole")
+    found = {name: side(name, "--bare", "--batch", str(batch))["added"] / 1e6 for name in names}
+    ratios = {
+        "vs_whole_memory": found["whole"] / found["factored"],
+        "vs_published_memory": found["published"] / found["sequences"],
+    }
+    report(
+        "adapt",
+        f"matrices {3 * BLOCKS}, {batch}x{LENGTH}",
+        {f"{n}_mb": mb for n, mb in found.items()} | ratios,
+    )
+
+
 def side(name: str, *more: str) -> dict[str, float]:
     """What one process of a side measured."""
     return json.loads(measure([sys.executable, __file__, "--side", name, *more]).output)
@@ -102,6 +126,26 @@ def small_llama() -> Any:
     return LlamaForCausalLM(config).eval().requires_grad_(False)
 
 
+def bare_matrices() -> Any:
+    """What is adapted of it, and nothing else."""
+    import torch
+
+    torch.manual_seed(0)
+    widths = [576, 1536] * (3 * BLOCKS // 2) + [576]
+    layers = [torch.nn.Linear(a, b, bias=False) for a, b in itertools.pairwise(widths)]
+    return torch.nn.Sequential(*layers).requires_grad_(False)
+
+
+def problem(batch: int, *, bare: bool) -> tuple[Any, Any, Callable[[Any, Any], Any]]:
+    """Model, data and loss."""
+    import torch
+
+    if not bare:
+        return small_llama(), tokens(batch), loss_of
+    data = torch.randn(batch, LENGTH, 576, generator=torch.Generator().manual_seed(0))
+    return bare_matrices(), data, lambda model, part: model(part).square().mean()
+
+
 def tokens(batch: int) -> Any:
     """Random sequences."""
     import torch
@@ -118,48 +162,52 @@ def loss_of(model: Any, ids: Any) -> Any:
 
 def decomposed(model: Any) -> Any:
     """Factors of the MLPs."""
+    import torch
+
     from merganser.adaptation import decompose
     from merganser.weights import Checkpoint
 
-    return decompose(Checkpoint.from_module(model), workers=1)
+    matrices = Checkpoint.from_module(model)
+    is_bare = isinstance(model, torch.nn.Sequential)
+    return decompose(matrices, list(matrices) if is_bare else None, workers=1)
 
 
-def our_side(batch: int, *, factored: bool, by_sequence: bool = False) -> dict[str, float]:
+def our_side(
+    batch: int, *, factored: bool, by_sequence: bool = False, bare: bool = False
+) -> dict[str, float]:
     """A step of ours."""
     import torch
 
     from merganser.adaptation import ExpertVector, attach
 
-    model = small_llama()
+    model, data, loss = problem(batch, bare=bare)
     factors = decomposed(model)
     start = {name: torch.full((576,), 0.1) for name in factors}
     parameters = attach(model, factors, check=False).learn(
         ExpertVector.from_logits(start, factors), factored=factored
     )
     optimiser = torch.optim.Adam(parameters.values(), lr=2e-3)
-    ids = tokens(batch)
-    parts = ids.split(1) if by_sequence else [ids]
+    parts = data.split(1) if by_sequence else [data]
 
     def step() -> None:
         for part in parts:
-            (loss_of(model, part) / len(parts)).backward()
+            (loss(model, part) / len(parts)).backward()
         optimiser.step()
         optimiser.zero_grad()
 
     return measured(step)
 
 
-def published_side(batch: int, *, by_sequence: bool) -> dict[str, float]:
+def published_side(batch: int, *, by_sequence: bool, bare: bool = False) -> dict[str, float]:
     """A step of the published scheme."""
     import torch
 
-    model = small_llama()
+    model, data, loss = problem(batch, bare=bare)
     factors = decomposed(model)
     logits = {name: torch.full((576,), 0.1, requires_grad=True) for name in factors}
     weights = {name: model.get_parameter(name) for name in factors}
     optimiser = torch.optim.Adam(logits.values(), lr=2e-3)
-    ids = tokens(batch)
-    parts = ids.split(1) if by_sequence else [ids]
+    parts = data.split(1) if by_sequence else [data]
 
     def rebuilt(name: str) -> Any:
         f, mask = factors[name], torch.sigmoid(logits[name])
@@ -172,7 +220,7 @@ def published_side(batch: int, *, by_sequence: bool) -> dict[str, float]:
                 weight.copy_(rebuilt(name))
             weight.requires_grad_(True)
         for part in parts:
-            (loss_of(model, part) / len(parts)).backward()
+            (loss(model, part) / len(parts)).backward()
         for name, weight in weights.items():
             rebuilt(name).backward(weight.grad)
         optimiser.step()
@@ -312,11 +360,11 @@ def seconds_of(act: Callable[[], None], times: int) -> float:
 
 
 SIDES: dict[str, Callable[[Any], dict[str, float]]] = {
-    "factored": lambda a: our_side(a.batch, factored=True),
+    "factored": lambda a: our_side(a.batch, factored=True, bare=a.bare),
     "additive": lambda a: our_side(a.batch, factored=False),
-    "sequences": lambda a: our_side(a.batch, factored=True, by_sequence=True),
-    "published": lambda a: published_side(a.batch, by_sequence=True),
-    "whole": lambda a: published_side(a.batch, by_sequence=False),
+    "sequences": lambda a: our_side(a.batch, factored=True, by_sequence=True, bare=a.bare),
+    "published": lambda a: published_side(a.batch, by_sequence=True, bare=a.bare),
+    "whole": lambda a: published_side(a.batch, by_sequence=False, bare=a.bare),
     "decompose": lambda a: decompose_side(a.model),
     "switch": lambda _: switch_side(),
 }
