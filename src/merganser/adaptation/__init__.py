@@ -12,7 +12,7 @@
 | [`mix`][] | several experts as one |
 | [`fold`][] | base and expert as a checkpoint, computed when read |
 | [`attach`][], [`AdaptedModel`][] | experts in a live module: by name, mixed, one for each request, trained |
-| [`register_with_peft`][] | the same as a tuner of PEFT |
+| [`register_with_peft`][], [`expert_from_peft`][] | the same as a tuner of PEFT, and back |
 | [`as_lora`][], [`LoraConversion`][] | as an adapter of PEFT, and what is lost |
 
 References:
@@ -30,6 +30,7 @@ from merganser.adaptation._lora import LoraConversion, as_lora
 from merganser.adaptation._mix import mix
 from merganser.adaptation._parametrise import PARAMETRISATIONS, Parametrisation, gains_of
 from merganser.adaptation._peft import register_with_peft
+from merganser.adaptation._peft_expert import expert_from_peft
 
 __all__ = [
     "PARAMETRISATIONS",
@@ -44,6 +45,7 @@ __all__ = [
     "attach",
     "choose_matrices",
     "decompose",
+    "expert_from_peft",
     "factorise",
     "fold",
     "gains_of",

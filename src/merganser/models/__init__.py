@@ -9,7 +9,8 @@
 | [`collect`][], [`collect_merged`][], [`Batch`][], [`Names`][] | statistics of a module on data, to merge by |
 | [`read_texts`][], [`text_batches`][], [`perceptron_module`][] | what is measured, and on what |
 | [`TextModel`][] | continues texts and says how probable they are |
-| [`GenerationRequest`][], [`Response`][], [`Continuation`][], [`LogLikelihood`][] | what it is asked, and its answers |
+| [`GenerationRequest`][], [`Response`][], [`Rollout`][] | it is asked to go on, and its answers |
+| [`Continuation`][], [`LogLikelihood`][] | it is asked how probable a text is, and its answers |
 | [`evaluating`][], [`outputs_of`][], [`Call`][] | run a module, look into it, and leave it as it was |
 | [`linear_layers`][], [`LinearLayer`][] | a module's layers that are linear in their inputs |
 | [`threads_for`][] | how many threads pay for a model |
@@ -34,6 +35,7 @@ from merganser.models._requests import (
     GenerationRequest,
     LogLikelihood,
     Response,
+    Rollout,
     TextModel,
 )
 from merganser.models._spoken import SpokenModel
@@ -56,6 +58,7 @@ __all__ = [
     "PathModel",
     "Perceptron",
     "Response",
+    "Rollout",
     "SpokenModel",
     "TextModel",
     "TorchModel",

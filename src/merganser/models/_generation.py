@@ -1,4 +1,4 @@
-"""Greedy answers to many prompts at a time.
+"""Answers to many prompts at a time, greedy or drawn.
 
 Prompts are sorted by length and cut into batches of bounded size, which are read together. Rows that have ended leave
 the batch when half of it has.
@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from merganser._errors import CheckpointError
 from merganser.models._reading import Reading, check_finite, context_size
-from merganser.models._requests import GenerationRequest, Response
+from merganser.models._requests import GenerationRequest, Response, Rollout
 from merganser.models._tokens import Answer, Tokens
 
 BATCH_TOKENS = 16_384
 """Tokens of a batch at its end, padding included."""
+
+_Choose: TypeAlias = Callable[[Float[Tensor, "batch vocabulary"]], Int[Tensor, " batch"]]
+"""From the logits of the next token to that token."""
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class _Row:
     answer: Answer
     limit: int
     ended: Literal["stop", "end", "tokens", "seconds"] | None = None
+    taken: list[int] = field(default_factory=list)
 
     @property
     def length(self) -> int:
@@ -50,12 +54,51 @@ def generate(
 ) -> list[Response]:
     """Answers, in the order of the requests; see [`LanguageModel.generate`][]."""
     deadline = None if seconds is None else time.monotonic() + seconds
+    rows = _rows(module, tokens, requests)
+    _continue(module, tokens, rows, _likeliest, deadline, batch_tokens)
+    return [_response(row) for row in rows]
+
+
+def roll_out(
+    module: nn.Module, tokens: Tokens, requests: Sequence[GenerationRequest], *, temperature: float, seed: int
+) -> list[Rollout]:
+    """Answers with their tokens, in the order of the requests; see [`LanguageModel.roll_out`][]."""
+    random = torch.Generator(next(module.parameters()).device).manual_seed(seed)
+
+    def drawn(logits: Float[Tensor, "batch vocabulary"]) -> Int[Tensor, " batch"]:
+        probabilities = torch.softmax(logits.float() / temperature, dim=-1)
+        return torch.multinomial(probabilities, 1, generator=random)[:, 0]
+
+    rows = _rows(module, tokens, requests)
+    _continue(module, tokens, rows, drawn if temperature else _likeliest)
+    return [Rollout(row.prompt, tuple(row.taken), _response(row)) for row in rows]
+
+
+def _rows(module: nn.Module, tokens: Tokens, requests: Sequence[GenerationRequest]) -> list[_Row]:
     prompts = tokens.prompts([request.prompt for request in requests])
-    rows = [_row(module, tokens, *each) for each in zip(requests, prompts, strict=True)]
+    return [_row(module, tokens, *each) for each in zip(requests, prompts, strict=True)]
+
+
+def _continue(
+    module: nn.Module,
+    tokens: Tokens,
+    rows: list[_Row],
+    choose: _Choose,
+    deadline: float | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+) -> None:
+    """Continue prompts to their ends, batch after batch."""
     with torch.inference_mode():
         for batch in batches(rows, lambda row: row.length, batch_tokens):
-            _Batch(module, tokens.ends, batch, deadline).run()
-    return [Response(row.answer.text, row.answer.count, row.ended or "tokens") for row in rows]
+            _Batch(module, tokens.ends, batch, choose, deadline).run()
+
+
+def _likeliest(logits: Float[Tensor, "batch vocabulary"]) -> Int[Tensor, " batch"]:
+    return logits.argmax(dim=-1)
+
+
+def _response(row: _Row) -> Response:
+    return Response(row.answer.text, row.answer.count, row.ended or "tokens")
 
 
 def batches(items: Sequence[Any], length: Callable[[Any], int], budget: int) -> Iterator[list[Any]]:
@@ -74,9 +117,15 @@ class _Batch:
     """Prompts that are continued together."""
 
     def __init__(
-        self, module: nn.Module, ends: frozenset[int], rows: list[_Row], deadline: float | None
+        self,
+        module: nn.Module,
+        ends: frozenset[int],
+        rows: list[_Row],
+        choose: _Choose,
+        deadline: float | None,
     ) -> None:
-        self._module, self._ends, self._rows, self._deadline = module, ends, rows, deadline
+        self._module, self._ends, self._rows = module, ends, rows
+        self._choose, self._deadline = choose, deadline
 
     def run(self) -> None:
         """Continue all of them to their ends."""
@@ -91,7 +140,7 @@ class _Batch:
         logits = self._read.logits
         while self._rows:
             check_finite(logits)
-            chosen = logits.argmax(dim=-1)
+            chosen = self._choose(logits)
             for row, token in zip(self._rows, chosen.tolist(), strict=True):
                 if row.ended is None:
                     self._take(row, token)
@@ -101,6 +150,7 @@ class _Batch:
 
     def _take(self, row: _Row, token: int) -> None:
         """Give a row its next token, and see whether that ends it."""
+        row.taken.append(token)
         if token in self._ends:
             row.answer.count += 1
             row.ended = "end"

@@ -46,6 +46,21 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """An answer with its tokens: what training by reward needs.
+
+    Attributes:
+        prompt: Tokens of the prompt, as the model saw it.
+        answer: Tokens that it chose, with the one that ends a text if it chose that.
+        response: What they say.
+    """
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
 class Continuation:
     """A text whose probability after a context is asked for.
 

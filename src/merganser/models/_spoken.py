@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from merganser.models._hooks import outputs_of
-from merganser.models._requests import Continuation, GenerationRequest, LogLikelihood, Response
+from merganser.models._requests import Continuation, GenerationRequest, LogLikelihood, Response, Rollout
 from merganser.models._threads import fitting_threads
 from merganser.models._tokens import Tokens
 
@@ -58,6 +58,29 @@ class SpokenModel(ABC):
         self._check_ready()
         with fitting_threads(self.size):
             return generate(self.module, self.tokens, requests, seconds=seconds)
+
+    def roll_out(
+        self, requests: Sequence[GenerationRequest], *, temperature: float = 1.0, seed: int = 0
+    ) -> list[Rollout]:
+        """Continue prompts by drawing tokens, many at a time, and give the tokens too.
+
+        Args:
+            requests: In any order; the same one may come several times. The same requests in the same order with the
+                same seed get the same answers.
+            temperature: What logits are divided by; 0 takes the likeliest token.
+            seed: Another seed draws others.
+
+        Raises:
+            NonFiniteOutputError: If the model's output is NaN or infinite.
+            ValueError: If a prompt is longer than the model's context, or the temperature is negative.
+        """
+        from merganser.models._generation import roll_out
+
+        if temperature < 0:
+            raise ValueError(f"Expected a temperature of at least 0, found {temperature:g}.")
+        self._check_ready()
+        with fitting_threads(self.size):
+            return roll_out(self.module, self.tokens, requests, temperature=temperature, seed=seed)
 
     def room(self, prompt: str) -> int | None:
         """Tokens that an answer to a prompt may have in the model's context; None if the model does not say."""

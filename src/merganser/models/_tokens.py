@@ -77,6 +77,11 @@ class Tokens:
         start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         return cls(tokenizer, start, frozenset(token for token in ends if token is not None))
 
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer itself, of transformers."""
+        return self._tokenizer
+
     def prompt(self, text: str) -> list[int]:
         """A text as the model is to see it."""
         return list(self.prompts([text])[0])
