@@ -21,7 +21,7 @@ FLOORS = {
     "comparison": 4,
     "evolution": 4,
     "routing": 5,
-    "adaptation": 5,
+    "adaptation": 4,
     "thinking": 5,
     "decision": 6,
     "run": 6,

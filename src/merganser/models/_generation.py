@@ -9,7 +9,7 @@ Which prompts share a batch changes an answer by no more than the order of sums 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from merganser._errors import CheckpointError
 from merganser.models._reading import Reading, check_finite, context_size
 from merganser.models._requests import GenerationRequest, Response
 from merganser.models._tokens import Answer, Tokens
+from merganser.models._voices import Take, Voices
 
 BATCH_TOKENS = 16_384
 """Tokens of a batch at its end, padding included."""
@@ -33,6 +34,7 @@ class _Row:
     prompt: tuple[int, ...]
     answer: Answer
     limit: int
+    voice: Hashable = None
     ended: Literal["stop", "end", "tokens", "seconds"] | None = None
 
     @property
@@ -46,15 +48,19 @@ def generate(
     requests: Sequence[GenerationRequest],
     *,
     seconds: float | None = None,
+    voices: Voices | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[Response]:
     """Answers, in the order of the requests; see [`LanguageModel.generate`][]."""
     deadline = None if seconds is None else time.monotonic() + seconds
     prompts = tokens.prompts([request.prompt for request in requests])
     rows = [_row(module, tokens, *each) for each in zip(requests, prompts, strict=True)]
+    if voices is not None:
+        for row, name in zip(rows, voices.names, strict=True):
+            row.voice = name
     with torch.inference_mode():
         for batch in batches(rows, lambda row: row.length, batch_tokens):
-            _Batch(module, tokens.ends, batch, deadline).run()
+            _Batch(module, tokens.ends, batch, deadline, None if voices is None else voices.take).run()
     return [Response(row.answer.text, row.answer.count, row.ended or "tokens") for row in rows]
 
 
@@ -74,15 +80,21 @@ class _Batch:
     """Prompts that are continued together."""
 
     def __init__(
-        self, module: nn.Module, ends: frozenset[int], rows: list[_Row], deadline: float | None
+        self,
+        module: nn.Module,
+        ends: frozenset[int],
+        rows: list[_Row],
+        deadline: float | None,
+        take: Take | None = None,
     ) -> None:
         self._module, self._ends, self._rows, self._deadline = module, ends, rows, deadline
+        self._voices = None if take is None else Voices([row.voice for row in rows], take)
 
     def run(self) -> None:
         """Continue all of them to their ends."""
         if self._is_late():
             return
-        self._read = Reading(self._module, [row.prompt for row in self._rows])
+        self._read = Reading(self._module, [row.prompt for row in self._rows], self._voices)
         if self._read.cache is None:
             raise CheckpointError(
                 f"{type(self._module).__name__} keeps no keys and values, and generating without them is not "
