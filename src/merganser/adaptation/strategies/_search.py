@@ -138,7 +138,11 @@ class _Search:
         count = len(self._experts)
         mixed = [best, Mixture(self._experts, (1 / count,) * count)]
         with self._voiced(mixed) as (chosen, uniform):
-            asked: list[tuple[str, str | None]] = [("mixture", chosen), *((name, name) for name in self._experts), ("uniform", uniform)]
+            asked: list[tuple[str, str | None]] = [
+                ("mixture", chosen),
+                *((name, name) for name in self._experts),
+                ("uniform", uniform),
+            ]
             asked.append(("base", None))
             voices = [voice for _, voice in asked]
             on_shots = mark_voices(self._model, voices, self._shots)
