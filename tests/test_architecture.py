@@ -20,14 +20,14 @@ FLOORS = {
     "evaluation": 3,
     "comparison": 4,
     "evolution": 4,
-    "routing": 5,
     "adaptation": 5,
     "thinking": 5,
-    "decision": 6,
-    "run": 6,
-    "interop": 6,
-    "report": 7,
-    "cli": 8,
+    "routing": 6,
+    "decision": 7,
+    "run": 7,
+    "interop": 7,
+    "report": 8,
+    "cli": 9,
 }
 SOURCE = Path(merganser.__file__).parent
 ROOMS = sorted(p.name for p in SOURCE.iterdir() if p.is_dir() and (p / "__init__.py").is_file())

@@ -93,6 +93,15 @@ class AdaptedModel:
         self._experts[name] = expert
         self._gains[name] = self._placed(expert)
 
+    def remove(self, name: str) -> None:
+        """Forget an expert; what is active stays.
+
+        Raises:
+            ValueError: If there is no expert of this name.
+        """
+        self._known(name)
+        del self._experts[name], self._gains[name]
+
     def set(self, name: str | None) -> None:
         """Have all requests answered by one expert; None for the base.
 

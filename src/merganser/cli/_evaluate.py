@@ -10,6 +10,7 @@ from typing import Annotated, cast
 import typer
 from rich.table import Table
 
+from merganser.adaptation.strategies import is_adaptive
 from merganser.cli._output import (
     FAILED,
     MODEL_FORMS,
@@ -44,8 +45,8 @@ def evaluate_models(
     models: Annotated[
         list[str],
         typer.Argument(
-            help=f"Models, each a {MODEL_FORMS}, a recipe.json, or a routed folder; the first is what the others are "
-            "compared with.",
+            help=f"Models, each a {MODEL_FORMS}, a recipe.json, or a routed or adaptive folder; the first is what the "
+            "others are compared with.",
             metavar="MODEL…",
             show_default=False,
         ),
@@ -94,7 +95,7 @@ def evaluate_models(
         opened = [open_task(each, rule, scorer=scorer) for each in task]
         chosen = [choose(s, cast("SplitName", split), limit=limit, seed=seed) for s in opened]
         for model in models:
-            if Path(model).name != RECIPE_NAME and not is_routed(model):
+            if Path(model).name != RECIPE_NAME and not (is_routed(model) or is_adaptive(model)):
                 open_checkpoint(model)  # a name that is wrong shows now, not when its turn comes
         with stage_bar(quiet=quiet) as watch:
             found = evaluate(

@@ -36,8 +36,8 @@ def generate(
         list[str],
         typer.Argument(
             metavar="MODEL... [PROMPT]",
-            help="Models: paths, hub ids, base+adapter, a recipe.json, or a routed folder. The last word is the "
-            "prompt, unless --prompt or --file gives it.",
+            help="Models: paths, hub ids, base+adapter, a recipe.json, or a routed or adaptive folder. The last word "
+            "is the prompt, unless --prompt or --file gives it.",
         ),
     ],
     prompt: Annotated[

@@ -15,7 +15,7 @@
 | [`linear_layers`][], [`LinearLayer`][] | a module's layers that are linear in their inputs |
 | [`threads_for`][] | how many threads pay for a model |
 | [`LanguageModel`][], [`load`][], [`open_child`][] | a language model of transformers, written in place |
-| [`SpokenModel`][] | what all language models in memory can do |
+| [`SpokenModel`][], [`Voices`][] | what all language models in memory can do, one that speaks as several among them |
 | [`Parents`][], [`PathModel`][] | blocks of several, resident once, and a model that follows a path |
 """
 
@@ -43,6 +43,7 @@ from merganser.models._texts import read_texts, text_batches
 from merganser.models._threads import threads_for
 from merganser.models._torch import TorchModel
 from merganser.models._training import train_perceptron
+from merganser.models._voices import Voices
 
 __all__ = [
     "Batch",
@@ -62,6 +63,7 @@ __all__ = [
     "SpokenModel",
     "TextModel",
     "TorchModel",
+    "Voices",
     "collect",
     "collect_merged",
     "evaluating",

@@ -9,7 +9,7 @@ Which prompts share a batch changes an answer by no more than the order of sums 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -21,6 +21,7 @@ from merganser._errors import CheckpointError
 from merganser.models._reading import Reading, check_finite, context_size
 from merganser.models._requests import GenerationRequest, Response, Rollout
 from merganser.models._tokens import Answer, Tokens
+from merganser.models._voices import Take, Voices
 
 BATCH_TOKENS = 16_384
 """Tokens of a batch at its end, padding included."""
@@ -36,6 +37,7 @@ class _Row:
     prompt: tuple[int, ...]
     answer: Answer
     limit: int
+    voice: Hashable = None
     ended: Literal["stop", "end", "tokens", "seconds"] | None = None
     taken: list[int] = field(default_factory=list)
 
@@ -50,12 +52,17 @@ def generate(
     requests: Sequence[GenerationRequest],
     *,
     seconds: float | None = None,
+    voices: Voices | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[Response]:
     """Answers, in the order of the requests; see [`LanguageModel.generate`][]."""
     deadline = None if seconds is None else time.monotonic() + seconds
     rows = _rows(module, tokens, requests)
-    _continue(module, tokens, rows, _likeliest, deadline, batch_tokens)
+    if voices is not None:
+        for row, name in zip(rows, voices.names, strict=True):
+            row.voice = name
+    take = None if voices is None else voices.take
+    _continue(module, tokens, rows, _likeliest, deadline=deadline, take=take, batch_tokens=batch_tokens)
     return [_response(row) for row in rows]
 
 
@@ -84,13 +91,15 @@ def _continue(
     tokens: Tokens,
     rows: list[_Row],
     choose: _Choose,
+    *,
     deadline: float | None = None,
+    take: Take | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> None:
     """Continue prompts to their ends, batch after batch."""
     with torch.inference_mode():
         for batch in batches(rows, lambda row: row.length, batch_tokens):
-            _Batch(module, tokens.ends, batch, choose, deadline).run()
+            _Batch(module, tokens.ends, batch, choose, deadline, take).run()
 
 
 def _likeliest(logits: Float[Tensor, "batch vocabulary"]) -> Int[Tensor, " batch"]:
@@ -123,15 +132,17 @@ class _Batch:
         rows: list[_Row],
         choose: _Choose,
         deadline: float | None,
+        take: Take | None,
     ) -> None:
         self._module, self._ends, self._rows = module, ends, rows
         self._choose, self._deadline = choose, deadline
+        self._voices = None if take is None else Voices([row.voice for row in rows], take)
 
     def run(self) -> None:
         """Continue all of them to their ends."""
         if self._is_late():
             return
-        self._read = Reading(self._module, [row.prompt for row in self._rows])
+        self._read = Reading(self._module, [row.prompt for row in self._rows], self._voices)
         if self._read.cache is None:
             raise CheckpointError(
                 f"{type(self._module).__name__} keeps no keys and values, and generating without them is not "

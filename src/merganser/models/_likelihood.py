@@ -13,7 +13,7 @@ known when its context is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from merganser.models._generation import batches
 from merganser.models._reading import Reading, call, check_finite, context_size, may_be_padded
 from merganser.models._requests import Continuation, LogLikelihood
 from merganser.models._tokens import Tokens
+from merganser.models._voices import Take, Voices
 
 _LOGITS = 1 << 26
 """Most logits that are held at a time."""
@@ -38,10 +39,11 @@ _WORTH_SHARING = {"cpu": 32, "cuda": 2048}
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Tokens of a context and of the text after it."""
+    """Tokens of a context and of the text after it, and who is asked."""
 
     context: tuple[int, ...]
     text: tuple[int, ...]
+    voice: Hashable = None
 
     @property
     def length(self) -> int:
@@ -55,41 +57,59 @@ class _Group(NamedTuple):
     rows: list[_Row]
 
     @property
+    def voice(self) -> Hashable:
+        """Who is asked for all of them."""
+        return self.rows[0].voice
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest text."""
         return max(len(row.text) for row in self.rows)
 
 
 def log_likelihoods(
-    module: nn.Module, tokens: Tokens, requests: Sequence[Continuation], *, batch_tokens: int | None = None
+    module: nn.Module,
+    tokens: Tokens,
+    requests: Sequence[Continuation],
+    *,
+    voices: Voices | None = None,
+    batch_tokens: int | None = None,
 ) -> list[LogLikelihood]:
     """Log-probabilities, in the order of the requests; see [`LanguageModel.log_likelihoods`][]."""
     rows = _rows(module, tokens, requests)
+    take = None
+    if voices is not None:
+        take = voices.take
+        rows = [_Row(row.context, row.text, name) for row, name in zip(rows, voices.names, strict=True)]
     found = {row: LogLikelihood(0.0, 0, True) for row in rows if not row.text}
-    together: dict[tuple[int, ...], list[_Row]] = {}
+    together: dict[tuple[Hashable, ...], list[_Row]] = {}
     for row in dict.fromkeys(rows):
         if row.text:
-            together.setdefault(row.context, []).append(row)
+            together.setdefault((row.context, row.voice), []).append(row)
     device = next(module.parameters()).device.type
     least = _WORTH_SHARING.get(device, _WORTH_SHARING["cuda"])
     budget = batch_tokens or _BATCH_TOKENS.get(device, _BATCH_TOKENS["cuda"])
-    groups = [_Group(*item) for item in together.items()]
+    groups = [_Group(each[0].context, each) for each in together.values()]
     with torch.inference_mode():
         sharing = [group for group in groups if (len(group.rows) - 1) * len(group.context) >= least]
         for batch in _joined(sharing, module, budget):
-            answers = _after(module, batch)
+            answers = _after(module, batch, take)
             if answers is None:
                 break
             found.update(answers)
         single = [row for group in groups for row in group.rows if row not in found]
         for batch in batches(single, lambda row: row.length, budget):
             for part in _bounded(batch, module):
-                found.update(_side_by_side(module, part))
+                found.update(_side_by_side(module, part, take))
     return [found[row] for row in rows]
 
 
-def _side_by_side(module: nn.Module, rows: Sequence[_Row]) -> dict[_Row, LogLikelihood]:
+def _side_by_side(
+    module: nn.Module, rows: Sequence[_Row], take: Take | None = None
+) -> dict[_Row, LogLikelihood]:
     """Whole rows: the logits before each token of the texts."""
+    if take is not None:
+        take([row.voice for row in rows])
     begin = min(len(row.context) for row in rows) - 1
     end = max(row.length for row in rows) - 1
     inputs, _ = _padded([(*row.context, *row.text)[:-1] for row in rows], module)
@@ -104,9 +124,12 @@ def _side_by_side(module: nn.Module, rows: Sequence[_Row]) -> dict[_Row, LogLike
     return tally.answers()
 
 
-def _after(module: nn.Module, groups: Sequence[_Group]) -> dict[_Row, LogLikelihood] | None:
+def _after(
+    module: nn.Module, groups: Sequence[_Group], take: Take | None = None
+) -> dict[_Row, LogLikelihood] | None:
     """Texts after contexts, each of which is read once; None if the model keeps nothing of them."""
-    reading = Reading(module, [group.context for group in groups])
+    voices = None if take is None else Voices([group.voice for group in groups], take)
+    reading = Reading(module, [group.context for group in groups], voices)
     if reading.cache is None:
         return None
     rows = [row for group in groups for row in group.rows]

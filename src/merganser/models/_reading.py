@@ -7,9 +7,10 @@ The rest is padded on the left, so that what follows a row stands right beside i
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from merganser._errors import NonFiniteOutputError
+from merganser.models._voices import Voices
 
 _WORTH_SHARING = 16
 """Tokens of a common beginning from which computing it once pays."""
@@ -28,6 +30,7 @@ class Reading:
     Args:
         module: A causal language model of transformers.
         rows: Their tokens, at least one each.
+        voices: Who speaks in which row, if the module can speak as several.
 
     Attributes:
         cache: Keys and values of what was read; None if the model keeps none.
@@ -37,13 +40,15 @@ class Reading:
     cache: Any
     logits: Float[Tensor, "rows vocabulary"]
 
-    def __init__(self, module: nn.Module, rows: Sequence[tuple[int, ...]]) -> None:
+    def __init__(
+        self, module: nn.Module, rows: Sequence[tuple[int, ...]], voices: Voices | None = None
+    ) -> None:
         self._module, self._device = module, next(module.parameters()).device
+        self._voices = voices
         shared, cache = self._shared(rows), None
         if shared:
-            first = torch.tensor([rows[0][:shared]], device=self._device)
-            cache = call(module, first, 1, use_cache=True).past_key_values
-            cache.batch_repeat_interleave(len(rows))
+            cache = self._beginning(rows[0][:shared], len(rows))
+        self._take(None if voices is None else voices.names)
         longest = max(map(len, rows)) - shared
         rests = [[0] * (longest - len(row) + shared) + list(row[shared:]) for row in rows]
         inputs = torch.tensor(rests, device=self._device)
@@ -68,6 +73,25 @@ class Reading:
         """Leave only these rows, in this order; one may come several times."""
         self._mask = self._mask[rows]
         self.cache.batch_select_indices(rows)
+        if self._voices is not None:
+            chosen = [self._voices.names[row] for row in rows.tolist()]
+            self._voices = dataclasses.replace(self._voices, names=chosen)
+            self._take(chosen)
+
+    def _beginning(self, tokens: tuple[int, ...], rows: int) -> Any:
+        """The cache of what all rows begin with, read once by each voice."""
+        names = [None] * rows if self._voices is None else self._voices.names
+        each = list(dict.fromkeys(names))
+        self._take(each)
+        first = torch.tensor([tokens] * len(each), device=self._device)
+        cache = call(self._module, first, 1, use_cache=True).past_key_values
+        whose = [each.index(name) for name in names]
+        cache.batch_select_indices(torch.tensor(whose, device=self._device))
+        return cache
+
+    def _take(self, names: Sequence[Hashable] | None) -> None:
+        if self._voices is not None and names is not None:
+            self._voices.take(names)
 
     def _call(self, inputs: Int[Tensor, "rows tokens"], cache: Any, keep: int) -> Tensor:
         options: dict[str, Any] = {"attention_mask": self._mask, "use_cache": True}

@@ -11,6 +11,7 @@ from merganser.models._hooks import outputs_of
 from merganser.models._requests import Continuation, GenerationRequest, LogLikelihood, Response, Rollout
 from merganser.models._threads import fitting_threads
 from merganser.models._tokens import Tokens
+from merganser.models._voices import Voices
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,11 +54,7 @@ class SpokenModel(ABC):
             NonFiniteOutputError: If the model's output is NaN or infinite.
             ValueError: If a prompt is longer than the model's context.
         """
-        from merganser.models._generation import generate
-
-        self._check_ready()
-        with fitting_threads(self.size):
-            return generate(self.module, self.tokens, requests, seconds=seconds)
+        return self._continued(requests, None, seconds=seconds)
 
     def roll_out(
         self, requests: Sequence[GenerationRequest], *, temperature: float = 1.0, seed: int = 0
@@ -96,11 +93,7 @@ class SpokenModel(ABC):
             NonFiniteOutputError: If the model's output is NaN or infinite.
             ValueError: If context and text are longer than the model's context.
         """
-        from merganser.models._likelihood import log_likelihoods
-
-        self._check_ready()
-        with fitting_threads(self.size):
-            return log_likelihoods(self.module, self.tokens, requests)
+        return self._weighed(requests, None)
 
     def render(self, messages: Sequence[Mapping[str, str]]) -> str:
         """Messages (`role`, `content`) as one prompt, by the model's chat template.
@@ -125,3 +118,21 @@ class SpokenModel(ABC):
         """
         with outputs_of(self.module, names) as seen:
             yield seen
+
+    def _continued(
+        self, requests: Sequence[GenerationRequest], voices: Voices | None, *, seconds: float | None = None
+    ) -> list[Response]:
+        """Answers, each by a voice of its own where there are several."""
+        from merganser.models._generation import generate
+
+        self._check_ready()
+        with fitting_threads(self.size):
+            return generate(self.module, self.tokens, requests, seconds=seconds, voices=voices)
+
+    def _weighed(self, requests: Sequence[Continuation], voices: Voices | None) -> list[LogLikelihood]:
+        """Log-probabilities, each as a voice of its own sees it where there are several."""
+        from merganser.models._likelihood import log_likelihoods
+
+        self._check_ready()
+        with fitting_threads(self.size):
+            return log_likelihoods(self.module, self.tokens, requests, voices=voices)
