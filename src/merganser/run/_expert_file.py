@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from merganser.adaptation import Fact, fold, save_expert
+from merganser.merging import plan_merge, write_companions
 from merganser.run._experts import Adapted
-from merganser.weights import Checkpoint, open_checkpoint, save
+from merganser.weights import Checkpoint, atomic_directory, open_checkpoint, save
 
-EXPERT_SUFFIX = ".safetensors"
+_EXPERT = ".safetensors"
 
 
 def write_expert(
@@ -34,9 +36,14 @@ def write_expert(
         OutputError: If it exists and may not be replaced, or cannot be written.
     """
     expert = adapted.expert(scales, facts)
-    if Path(out).suffix != EXPERT_SUFFIX:
-        return save(fold(adapted.base, expert), out, overwrite=overwrite)
-    return open_checkpoint(save_expert(expert, out, overwrite=overwrite))
+    if Path(out).suffix == _EXPERT:
+        return open_checkpoint(save_expert(expert, out, overwrite=overwrite))
+    model = fold(adapted.base, expert)
+    with atomic_directory(out, overwrite=overwrite) as folder:
+        save(model, folder / "model.safetensors", metadata={"format": "pt"})
+        (folder / "config.json").write_text(json.dumps(dict(model.config), indent=2))
+        write_companions(plan_merge([adapted.base], "passthrough"), folder)
+    return open_checkpoint(out)
 
 
 def facts_of(run: Path, outcome: Mapping[str, Any]) -> dict[str, Fact]:
