@@ -6,8 +6,9 @@
 | [`decompose`][], [`Decomposition`][] | their singular value decompositions, kept in a folder |
 | [`Factors`][], [`factorise`][], [`matrix_digest`][] | that of one matrix, and what names its numbers |
 | [`ExpertVector`][], [`Fact`][] | an expert: one number for each singular direction |
-| [`save_expert`][], [`open_expert`][] | as a file |
+| [`save_expert`][], [`open_expert`][], [`is_expert`][] | as a file |
 | [`scales`][], [`identity`][] | what singular values are multiplied with; the expert that changes nothing |
+| [`check_base`][] | that an expert was made for the matrices at hand |
 | [`PARAMETRISATIONS`][], [`Parametrisation`][], [`gains_of`][] | what is trained, and what follows from it |
 | [`mix`][] | several experts as one |
 | [`fold`][] | base and expert as a checkpoint, computed when read |
@@ -22,8 +23,8 @@ References:
 from merganser.adaptation._attach import AdaptedModel, attach
 from merganser.adaptation._choose import choose_matrices
 from merganser.adaptation._decomposition import Decomposition, decompose
-from merganser.adaptation._expert import ExpertVector, Fact, identity, scales
-from merganser.adaptation._expert_file import open_expert, save_expert
+from merganser.adaptation._expert import ExpertVector, Fact, check_base, identity, scales
+from merganser.adaptation._expert_file import is_expert, open_expert, save_expert
 from merganser.adaptation._factors import Factors, factorise, matrix_digest
 from merganser.adaptation._fold import fold
 from merganser.adaptation._lora import LoraConversion, as_lora
@@ -43,6 +44,7 @@ __all__ = [
     "Parametrisation",
     "as_lora",
     "attach",
+    "check_base",
     "choose_matrices",
     "decompose",
     "expert_from_peft",
@@ -50,6 +52,7 @@ __all__ = [
     "fold",
     "gains_of",
     "identity",
+    "is_expert",
     "matrix_digest",
     "mix",
     "open_expert",

@@ -22,6 +22,7 @@ from merganser.weights import Checkpoint, open_checkpoint, save
 
 _SUFFIX = ".safetensors"
 _VERSION = "1"
+_MARK = "merganser_expert"
 
 
 def save_expert(expert: ExpertVector, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -44,7 +45,7 @@ def save_expert(expert: ExpertVector, path: str | Path, *, overwrite: bool = Fal
     except (TypeError, ValueError) as error:
         raise ValueError(f"Facts must be texts, finite numbers, true, false or None: {error}.") from error
     header = {
-        "merganser_expert": _VERSION,
+        _MARK: _VERSION,
         "parametrisation": expert.parametrisation,
         "base": json.dumps(dict(expert.base)),
         "means": json.dumps(dict(expert.means)),
@@ -61,7 +62,7 @@ def open_expert(path: str | Path) -> ExpertVector:
         CheckpointError: If there is no such file, or it holds no expert.
     """
     file = open_checkpoint(Path(path).expanduser())
-    version = file.metadata.get("merganser_expert")
+    version = file.metadata.get(_MARK)
     if version != _VERSION:
         found = "no `merganser_expert` in its header" if version is None else f"version {version}"
         raise CheckpointError(
@@ -79,6 +80,11 @@ def open_expert(path: str | Path) -> ExpertVector:
     raise CheckpointError(
         f"{path}: expected `parametrisation` among {', '.join(PARAMETRISATIONS)}, found {parametrisation!r}."
     )
+
+
+def is_expert(file: Checkpoint) -> bool:
+    """Whether an opened file holds an expert, of any version."""
+    return _MARK in file.metadata
 
 
 def _object(file: Checkpoint, key: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@ r"""CMA-ES over a vector that decodes to a genome, with the library `cma` as its
 
 | space | vector | decodes to |
 | --- | --- | --- |
-| [`DenseVectors`][] | all parameters of a small model | the model itself |
+| [`DenseVectors`][] | all parameters of a small model, or what is added to each pool of them | the model itself |
 | [`LayerWeights`][], two seeds | one weight $t_l \in [0, 1]$ per layer | SLERP of the seeds' layers at $t_l$ |
 | [`LayerWeights`][], K seeds | $w_{lk} \in [0, 1]$ per layer and seed | $\sum_k w_{lk} \theta^{(k)}$, not normalised |
 | [`RecipeSpace`][] | one coordinate in [0, 1] per gene | a merge by rule |
@@ -82,7 +82,7 @@ class VectorSpace(Protocol):
 
 @dataclass(frozen=True)
 class DenseVectors:
-    """All parameters of a small model."""
+    """All parameters of a small model; where they are pooled, what is added to the first seed's, pool by pool."""
 
     space: DenseSpace
     step: float = 0.01
@@ -91,11 +91,13 @@ class DenseVectors:
     @property
     def start(self) -> Float[np.ndarray, " dimensions"]:
         """The first seed."""
-        return self.space.seeds[0].vector.astype(np.float64)
+        pools = self.space.pools
+        return self.space.seeds[0].vector.astype(np.float64) if pools is None else np.zeros(pools.max() + 1)
 
     def decode(self, vector: Float[np.ndarray, " dimensions"]) -> Any:
         """The model itself."""
-        return dense_genome(vector)
+        pools = self.space.pools
+        return dense_genome(vector if pools is None else self.space.seeds[0].vector + vector[pools])
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 
 from merganser.evolution._random import NormalTable, keyed_generator
 from merganser.merging import (
@@ -247,6 +247,13 @@ class DenseSpace:
         sigma: Standard deviation of the mutation; 0 for none.
         rule: Arc or line.
         angles: One angle per child, or one for each side of the split.
+        pools: For each position the pool that it is in, from 0: all of a pool are mutated alike, and searched as one
+            number. By default each position is a pool.
+        is_around_starts: Whether random candidates are children of the starts; else they are further starting points.
+
+    Attributes:
+        pools: The same.
+        is_around_starts: The same.
     """
 
     def __init__(
@@ -259,13 +266,19 @@ class DenseSpace:
         sigma: float = 0.01,
         rule: Rule = "slerp",
         angles: Angles = "whole",
+        pools: Int[np.ndarray, " positions"] | None = None,
+        is_around_starts: bool = False,
     ) -> None:
         if starts is None:
             starts = [random_start(seed, k, size) for k in range(count)]
         self.size, self.chromosomes, self.mutates = size, (size,), sigma > 0
         self._rule, self._angles = rule, angles
-        self._noise = NormalTable(seed, size, sigma) if sigma > 0 else None
-        self._key = hashlib.blake2b(f"dense {seed} {sigma!r} {rule} {angles}".encode()).digest()
+        self.pools, self.is_around_starts = pools, is_around_starts
+        drawn = size if pools is None else int(pools.max()) + 1
+        self._noise = NormalTable(seed, drawn, sigma) if sigma > 0 else None
+        pooled = "" if pools is None else f" {hashlib.blake2b(pools.astype('<i8').tobytes()).hexdigest()}"
+        self._key = hashlib.blake2b(f"dense {seed} {sigma!r} {rule} {angles}{pooled}".encode()).digest()
+        self._drawn = drawn
         self._remembered: dict[tuple[str, str], float | None] = {}
         self.seeds = tuple(dense_genome(vector) for vector in starts)
 
@@ -290,9 +303,14 @@ class DenseSpace:
         return hashlib.blake2b(event.encode(), digest_size=16, key=self._key).hexdigest()
 
     def _mutated(self, vector: np.ndarray, cross: Cross) -> Float32[np.ndarray, " positions"]:
-        if self._noise is not None and cross.noise is not None:
+        if self._noise is None or cross.noise is None:
+            return vector
+        if self.pools is None:
             self._noise.add_to(vector, *cross.noise)
-        return vector
+            return vector
+        noise = np.zeros(self._drawn, np.float32)
+        self._noise.add_to(noise, *cross.noise)
+        return vector + noise[self.pools]
 
     def _crossed(
         self, first: DenseGenome, second: DenseGenome, cross: Cross

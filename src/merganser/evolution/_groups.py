@@ -5,6 +5,7 @@
 | [`Grouping.whole`][] | everything together |
 | [`Grouping.by_layer`][] | embeddings; every block; head |
 | [`Grouping.by_component`][] | embeddings; attention; mlp; head |
+| [`Grouping.by_tensor`][] | every tensor |
 | [`Grouping.by_filters`][] | what the filters say; the rest |
 
 A grouping is a list of filters in the sense of a merge's settings: the first that is part of a tensor's name counts. So
@@ -107,6 +108,20 @@ class Grouping:
         return cls._telling_apart(
             {name: members[name] for name in order}, {t: candidates.get(t, (t,)) for t in _all(members)}
         )
+
+    @classmethod
+    def by_tensor(cls, tensors: Iterable[str]) -> Grouping:
+        """One group for each tensor, called as it is.
+
+        Args:
+            tensors: Names of all tensors.
+
+        Examples:
+            >>> Grouping.by_tensor(["h.1.mlp.weight", "h.1.mlp.weight_scale"]).of("h.1.mlp.weight_scale")
+            1
+        """
+        names = tuple(tensors)
+        return cls._telling_apart({name: (name,) for name in names}, {name: (name,) for name in names})
 
     @classmethod
     def by_filters(cls, groups: Mapping[str, Sequence[str]], tensors: Iterable[str]) -> Grouping:

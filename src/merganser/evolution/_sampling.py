@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -95,10 +96,10 @@ class RandomSearch:
         return replace(self, best=self.best.on(weights, scores))
 
     def _propose(self, index: int) -> Proposal:
-        seeds = self.space.seeds
+        seeds: Sequence[Any] = self.space.seeds
         if index < len(seeds):
             return Proposal(index, seeds[index], "seed")
-        if isinstance(self.space, DenseSpace):
+        if isinstance(self.space, DenseSpace) and not self.space.is_around_starts:
             vector = random_start(self.seed, index, self.space.size)
             return Proposal(index, dense_genome(vector), "sample")
         if isinstance(self.space, RecipeSpace):

@@ -8,6 +8,7 @@
 | [`ToldGoal`][], [`ToldEpisode`][] | episodes to read, of tasks of several turns |
 | [`tune`][], [`Tuned`][] | the parameters with which a merge scores best |
 | [`EvolveSettings`][], [`SearchSettings`][], [`GenomeSettings`][], [`OutputSettings`][] | what it is asked to do |
+| [`AdaptSettings`][] | the same, of experts |
 | [`METHODS`][] | names of the searches |
 | [`SplitSettings`][], [`SubsetSettings`][], [`TaskSettings`][], [`Budget`][] | on which data, for how long |
 | [`summarise`][], [`list_runs`][], [`compare_runs`][], [`export`][], [`sources_of_run`][] | looking at runs |
@@ -35,6 +36,7 @@ from merganser.run._plan import Plan, make_plan
 from merganser.run._savings import Savings
 from merganser.run._settings import (
     METHODS,
+    AdaptSettings,
     Budget,
     EvolveSettings,
     GenomeSettings,
@@ -54,6 +56,7 @@ from merganser.run._weights import SplitWeights, read_weights
 
 __all__ = [
     "METHODS",
+    "AdaptSettings",
     "Answered",
     "Budget",
     "Child",

@@ -21,6 +21,7 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
 """Sources of each search, by its name."""
 
 _EVOLVED_RECIPES = "2403.13187"
+_EXPERTS = "2501.06252"
 _SLERP = "https://dl.acm.org/doi/10.1145/325334.325242"
 
 
@@ -38,4 +39,5 @@ def sources_of_run(run: str | Path) -> tuple[str, ...]:
         rule = [_EVOLVED_RECIPES, method_named(str(genome.method)).rule.paper]
     else:
         rule = [_SLERP] if genome.rule == "slerp" else []
-    return tuple(dict.fromkeys([*SEARCHES[settings.search.method], *rule]))
+    experts = [] if settings.adapt is None else [_EXPERTS]
+    return tuple(dict.fromkeys([*SEARCHES[settings.search.method], *rule, *experts]))

@@ -6,6 +6,7 @@ RUN/
   recipes/       final members as recipes, DIGEST.json
   files/         content-addressed tensors, DIGEST.safetensors: seeds made on the spot, final dense members
   report.html    the report, once written
+  expert.safetensors   where experts evolve: the winner
   winner/, then/ where another search follows: the winner as a model, and that search's run
 ```
 
@@ -26,6 +27,7 @@ from merganser._errors import ConfigError, RunError
 from merganser._version import __version__
 from merganser.evaluation import Splits
 from merganser.evolution import Objectives
+from merganser.run._experts import noted_base, reopened
 from merganser.run._journal import Journal
 from merganser.run._parents import Parent
 from merganser.run._plan import Plan, make_plan
@@ -60,6 +62,11 @@ class RunDirectory:
     def tensors_path(self, digest: str) -> Path:
         """The tensors with this digest."""
         return self.path / "files" / f"{digest}.safetensors"
+
+    @property
+    def expert_path(self) -> Path:
+        """The winner's file, where experts evolve."""
+        return self.path / "expert.safetensors"
 
     @property
     def next(self) -> RunDirectory:
@@ -106,6 +113,7 @@ class RunDirectory:
                 "settings": plan.settings.to_json(),
                 "parents": parents,
                 "base": None if plan.base is None else _kept(plan.base, RunDirectory(folder)),
+                "adapted": None if plan.adapted is None else noted_base(plan.adapted),
                 "dropped": plan.splits.dropped,
                 "size": plan.size,
                 "layers": _layer_starts(plan),
@@ -125,8 +133,13 @@ class RunDirectory:
             known = {task.digest for task in journal.tasks()}
         parents = [self.parent(entry) for entry in meta["parents"]]
         base = self.parent(meta["base"]) if meta.get("base") else None
+        adapt, adapted = settings.adapt, None
+        if adapt is not None:
+            adapted = reopened(meta["adapted"], adapt.cache)
         try:
-            plan = make_plan(settings, parents=parents, base=base, splits=splits, module=module)
+            plan = make_plan(
+                settings, parents=parents, base=base, adapted=adapted, splits=splits, module=module
+            )
         except ConfigError as error:
             raise RunError(
                 f"{self.path} was started from Python with objects of its own ({error}). Resume it there: "

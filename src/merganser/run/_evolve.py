@@ -47,6 +47,7 @@ def evolve(
     *,
     search: str | SearchSettings | dict[str, Any] = "natural-niches",
     budget: int | str | Budget | None = None,
+    adapt: str | Path | dict[str, Any] | None = None,
     genome: dict[str, Any] | None = None,
     output: dict[str, Any] | None = None,
     splits: str | dict[str, Any] = "default",
@@ -70,6 +71,7 @@ def evolve(
         task: `digits`, an npz file, a folder of arrays, `module:function`, a task, or splits of one.
         search: Method, or its settings: see [`SearchSettings`][].
         budget: Evaluations (20000), or a time (`90s`, `10m`, `2h`).
+        adapt: The base of experts, where `models` are files of such; or the settings of [`AdaptSettings`][].
         genome: What evolves: see [`GenomeSettings`][].
         output: What merges by rule are written as: see [`OutputSettings`][].
         splits: `default`, `paper`, or the settings of [`SplitSettings`][].
@@ -81,7 +83,7 @@ def evolve(
             script that starts them keeps its work under ``if __name__ == "__main__":``.
         time_limit: Seconds that scoring a child on a block of samples may take; a child that takes longer has failed.
         run: The run directory; by default a new one under `runs/`.
-        out: Where to write the winner as a checkpoint.
+        out: Where to write the winner as a checkpoint; of experts as [`export`][] does.
         progress: Called about twice a second with the run in progress.
 
     Returns:
@@ -101,13 +103,15 @@ def evolve(
         >>> outcome.evaluations, outcome.finished
         (60, True)
     """
-    parents, module = (None, None) if isinstance(models, str) else _given_parents(models)
+    are_experts = adapt is not None
+    parents, module = (None, None) if isinstance(models, str) or are_experts else _given_parents(models)
     data: dict[str, Any] = {
         "models": models if isinstance(models, str) else _names(models, parents),
         "task": task if isinstance(task, str) else getattr(task, "name", "splits"),
         "search": _plain(search, "method"),
         "splits": _plain(splits, "preset"),
         "subset": None if subset is None else _plain(subset, "samples"),
+        "adapt": None if adapt is None else _plain(str(adapt) if isinstance(adapt, Path) else adapt, "base"),
         "genome": genome or {},
         "output": output or {},
         "budget": dataclasses.asdict(Budget.parse(budget)),
@@ -329,7 +333,13 @@ def _given_parents(
 
 def _names(models: Sequence[Any], parents: Sequence[Parent] | None) -> list[str]:
     """How the settings name the models: by path, or by digest where they are objects."""
-    digests = [parent.checkpoint.digest for parent in parents or ()]
+    if parents is None:
+        if odd := [model for model in models if not isinstance(model, str | Path)]:
+            raise TypeError(
+                f"With `adapt`, `models` are files of experts, but one is a {type(odd[0]).__name__}."
+            )
+        return [str(model) for model in models]
+    digests = [parent.checkpoint.digest for parent in parents]
     return [str(m) if isinstance(m, str | Path) else d for m, d in zip(models, digests, strict=True)]
 
 

@@ -14,6 +14,8 @@ from merganser._errors import MerganserError, RunError
 from merganser.evaluation import Interval, difference_interval
 from merganser.merging import MergeRecipe, materialise, read_recipe
 from merganser.run._directory import RunDirectory
+from merganser.run._expert_file import facts_of, write_expert
+from merganser.run._experts import reopened
 from merganser.run._front import FrontMember
 from merganser.run._outcome import Watched
 from merganser.run._savings import NOTHING_SAVED, Savings
@@ -181,9 +183,12 @@ def compare_runs(runs: Sequence[str | Path]) -> tuple[list[RunSummary], list[Com
 def export(run: str | Path, out: str | Path, *, recipe: str | None = None) -> Checkpoint:
     """Write a run's winner, or another of its final members, as a checkpoint folder with its recipe.
 
+    Of experts: as an expert's file, if the name of `out` ends in ``.safetensors``, else as the base with the expert in
+    its weights.
+
     Args:
         run: The run directory.
-        out: The folder to make.
+        out: The folder to make, or the expert's file.
         recipe: Digest of the member, or the beginning of it; by default the winner's.
 
     Raises:
@@ -199,9 +204,31 @@ def export(run: str | Path, out: str | Path, *, recipe: str | None = None) -> Ch
     digest = _member(directory, outcome["winner"] if recipe is None else recipe)
     recipe_path = directory.recipe_path(digest)
     config = meta["parents"][0]["config"]
+    if meta.get("adapted") is not None:
+        settings = directory.settings()
+        cache = None if settings.adapt is None else settings.adapt.cache
+        facts = facts_of(directory.path, outcome) if digest == outcome["winner"] else {"recipe": digest}
+        scales = _scales_of(directory, digest, meta)
+        return write_expert(scales, reopened(meta["adapted"], cache), out, facts=facts)
     if not recipe_path.is_file():
         return save(open_checkpoint(directory.tensors_path(digest)), out, config=config)
-    found, entries = read_recipe(recipe_path), meta["parents"]
+    return _materialised(recipe_path, directory, meta, out)
+
+
+def _scales_of(directory: RunDirectory, digest: str, meta: dict[str, Any]) -> Checkpoint:
+    """Scales of a final member."""
+    recipe = directory.recipe_path(digest)
+    return (
+        _materialised(recipe, directory, meta)
+        if recipe.is_file()
+        else open_checkpoint(directory.tensors_path(digest))
+    )
+
+
+def _materialised(
+    recipe: Path, directory: RunDirectory, meta: dict[str, Any], out: str | Path | None = None
+) -> Checkpoint:
+    found, entries = read_recipe(recipe), meta["parents"]
     if isinstance(found, MergeRecipe) and meta["base"] is not None:
         entries = [meta["base"], *entries]
     return materialise(found, [directory.parent(entry).checkpoint for entry in entries], out=out)

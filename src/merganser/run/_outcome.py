@@ -23,6 +23,7 @@ from merganser.merging import Combination, Ingredient, LayerPath, MergeRecipe, w
 from merganser.run._answers import Answered, telling_answers
 from merganser.run._directory import RunDirectory
 from merganser.run._episodes import told_goals
+from merganser.run._expert_file import facts_of, write_expert
 from merganser.run._front import FrontMember, front_members
 from merganser.run._loop import Evolution, MemberScores
 from merganser.run._savings import NOTHING_SAVED, Savings
@@ -207,6 +208,10 @@ def conclude(evolution: Evolution, directory: RunDirectory) -> Outcome:
     for member in evolution.search.members:
         _write_member(evolution, directory, member)
     outcome = _outcome(evolution, directory, winner)
+    plan = evolution.plan
+    if plan.adapted is not None:
+        facts, place = facts_of(directory.path, outcome.to_json()), directory.expert_path
+        write_expert(plan.checkpoint(winner.genome), plan.adapted, place, facts=facts, overwrite=True)
     evolution.save()
     told = told_goals(evolution, winner.genome)
     evolution.journal.commit({"outcome": outcome.to_json(), "episodes": [goal.to_json() for goal in told]})

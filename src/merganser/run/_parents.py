@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from merganser._errors import ConfigError, TaskError
+from merganser.adaptation import is_expert
 from merganser.evaluation import Classification, Splits
 from merganser.evolution import random_start
 from merganser.models import perceptron_size, perceptron_tensors, train_perceptron
@@ -40,11 +41,24 @@ def open_parents(references: Sequence[str | Path]) -> list[Parent]:
 
     Raises:
         CheckpointError: If one cannot be read.
+        ConfigError: If one is an expert, whose numbers are no weights.
     """
+    opened = [open_checkpoint(reference) for reference in references]
+    for checkpoint in opened:
+        if is_expert(checkpoint):
+            raise ConfigError(
+                f"{checkpoint.source} is an expert. Say which base it is of: `adapt: {{base: model/}}`."
+            )
+    return [
+        Parent(n, checkpoint, checkpoint.source)
+        for n, checkpoint in zip(names_of(references), opened, strict=True)
+    ]
+
+
+def names_of(references: Sequence[str | Path]) -> list[str]:
+    """What people call the models at these references; equal names are numbered."""
     stems = [Path(r).stem for r in references]
-    names = [s if stems.count(s) == 1 else f"{s}-{i}" for i, s in enumerate(stems)]
-    opened = map(open_checkpoint, references)
-    return [Parent(n, checkpoint, checkpoint.source) for n, checkpoint in zip(names, opened, strict=True)]
+    return [s if stems.count(s) == 1 else f"{s}-{i}" for i, s in enumerate(stems)]
 
 
 def make_parents(settings: EvolveSettings, splits: Splits, module: nn.Module | None) -> list[Parent]:

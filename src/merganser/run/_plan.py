@@ -51,6 +51,7 @@ from merganser.merging import (
     plan_path,
 )
 from merganser.models import LanguageModel, LiveModel, Parents, PathModel, threads_for
+from merganser.run._experts import Adapted, LivingExperts, open_experts, unchanged
 from merganser.run._living import is_spoken, living_model, open_network
 from merganser.run._objectives import objectives_of
 from merganser.run._output import check_same_rows, written_as
@@ -66,7 +67,7 @@ from merganser.weights import Checkpoint, Execution, check_aligned, flat_read
 if TYPE_CHECKING:
     from torch import nn
 
-Living: TypeAlias = LiveModel | LanguageModel | PathModel
+Living: TypeAlias = LiveModel | LanguageModel | PathModel | LivingExperts
 """What becomes one candidate after the other."""
 
 _SMALL = 1 << 20
@@ -91,6 +92,7 @@ class Plan:
         subsets: The search samples that children are scored on, where these are a few at a time.
         is_spoken: Whether the models are language models, which stay on disk and in one resident module.
         split_weights: What samples count in means over a split.
+        adapted: Where the models are experts: their base.
     """
 
     settings: EvolveSettings
@@ -106,6 +108,7 @@ class Plan:
     subsets: Subsets | None = None
     is_spoken: bool = False
     split_weights: SplitWeights = field(default_factory=SplitWeights)
+    adapted: Adapted | None = None
 
     @cached_property
     def model(self) -> Living:
@@ -134,11 +137,12 @@ class Plan:
     @property
     def threads(self) -> int:
         """Threads that each of its workers may use."""
-        return max(threads_for(self.size) // self.settings.workers, 1)
+        size = self.size if self.adapted is None else self.adapted.base.layout.size
+        return max(threads_for(size) // self.settings.workers, 1)
 
     @property
     def size(self) -> int:
-        """Number of parameters of each model."""
+        """Number of parameters of each model; of experts, of scales."""
         return self.parents[0].checkpoint.layout.size
 
     @property
@@ -178,15 +182,20 @@ class Plan:
     @property
     def _is_slow(self) -> bool:
         """Whether a processor is to compute in half precision because nobody said otherwise."""
-        first = self.parents[0].checkpoint
+        first = self.parents[0].checkpoint if self.adapted is None else self.adapted.base
         halves = sum(spec.numel for spec in map(first.spec, first) if spec.dtype in ("BF16", "F16"))
         is_default = self.settings.device == "cpu" and self.settings.dtype is None
-        return self.is_spoken and is_default and 2 * halves > self.size
+        return self.is_spoken and is_default and 2 * halves > first.layout.size
 
     def checkpoint(self, genome: Any) -> Checkpoint:
-        """A genome as named tensors; the element types are the first parent's, of a merge by rule its donor's."""
+        """A genome as named tensors; the element types are the first parent's, of a merge by rule its donor's.
+
+        Of experts: its scales.
+        """
         if isinstance(genome, DenseGenome):
-            return checkpoint_of(genome.vector, self.parents[0].checkpoint)
+            is_expert = self.adapted is not None
+            vector = np.exp(genome.vector.astype(np.float64)) if is_expert else genome.vector
+            return checkpoint_of(vector, self.parents[0].checkpoint)
         plan = self.merge_plan(genome)
         workers = 1 if self.size < _SMALL else default_workers()
         return Engine(plan, Execution(workers)).in_memory(merged_config(plan))
@@ -199,17 +208,21 @@ class Plan:
             return plan_blueprint(genome.blueprint, self.ingredients)
         return plan_combination(genome, [parent.checkpoint for parent in self.parents])
 
-    def bring_to_life(self, genome: Any) -> Living:
+    def bring_to_life(self, genome: Any) -> LiveModel | LanguageModel | PathModel:
         """A live model that is this candidate: the one place where genomes become models that can be scored.
 
         A language model is given the plan of the merge, which is carried out in its memory; one that follows paths the
-        path; others the flat parameters. It is this candidate until another is brought to life.
+        path; the base of experts its gains; others the flat parameters. It is this candidate until another is brought
+        to life.
 
         Raises:
             CheckpointError: If a model is damaged.
             ValueError: If the method cannot work with what it found.
         """
         model = self.model
+        if isinstance(model, LivingExperts):
+            assert self.adapted is not None
+            return model.become(self.adapted.expert(self.checkpoint(genome)))
         if isinstance(model, PathModel):
             if isinstance(genome, LayerPath):
                 model.become(genome)
@@ -230,6 +243,7 @@ def make_plan(
     *,
     parents: Sequence[Parent] | None = None,
     base: Parent | None = None,
+    adapted: Adapted | None = None,
     splits: Splits | None = None,
     module: nn.Module | None = None,
 ) -> Plan:
@@ -239,6 +253,7 @@ def make_plan(
         settings: What is asked for.
         parents: The seeds, where they are at hand already (given in Python, or kept by a run to resume).
         base: The model they were tuned from, where it is at hand already.
+        adapted: The base of experts, where these are given as `parents`.
         splits: The data, where they are at hand already.
         module: The network, for parents that are not plain layers.
 
@@ -261,7 +276,9 @@ def make_plan(
         split_weights = SplitWeights()
     if module is None and settings.genome.network is not None:
         module = open_network(settings.genome.network)
-    if parents is None:
+    if parents is None and settings.adapt is not None:
+        parents, adapted = open_experts(settings)
+    elif parents is None:
         parents = make_parents(settings, splits, module)
     if not parents:
         raise ConfigError("`models` is empty. List checkpoints, or say `scratch` or `specialists`.")
@@ -272,10 +289,19 @@ def make_plan(
         raise ValueError(f"{models[0].source} holds no floating tensors, so there is nothing to combine.")
     if base is None and settings.genome.base is not None:
         [base] = open_parents([settings.genome.base])
+    if base is None and adapted is not None and _works_from_base(settings):
+        base = unchanged(parents, adapted)
     spoken = is_spoken(splits, module)
+    if adapted is not None and not spoken:
+        raise ConfigError(
+            "Experts adapt language models, but the task classifies arrays. Give a task that asks questions, or leave "
+            "`adapt` out."
+        )
     space = make_space(settings, models, None if base is None else base.checkpoint, large=spoken)
     on = {"device": settings.device, "dtype": settings.dtype}
-    if isinstance(space, PathSpace):
+    if adapted is not None:
+        living = partial(adapted.live, **on)
+    elif isinstance(space, PathSpace):
         living = partial(_follower, models, space, **on)
     else:
         form = _own_form(settings, space, models, base)
@@ -300,7 +326,7 @@ def make_plan(
         baselines,
         subsets,
     )
-    plan = Plan(*parts, is_spoken=spoken, split_weights=split_weights)
+    plan = Plan(*parts, is_spoken=spoken, split_weights=split_weights, adapted=adapted)
     if not settings.uses_workers:
         _ = plan.model  # what does not fit the task is said now
     if isinstance(space, RecipeSpace):
@@ -308,6 +334,14 @@ def make_plan(
     for _, genome in baselines:
         plan.merge_plan(genome)
     return plan
+
+
+def _works_from_base(settings: EvolveSettings) -> bool:
+    """Whether a merge of experts is one of what they add to a base."""
+    genome = settings.genome
+    if genome.is_recipe and genome.method is not None:
+        return method_named(genome.method).rule.base != "refused"
+    return bool(settings.baselines)
 
 
 def _check_next(

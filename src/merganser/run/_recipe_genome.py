@@ -79,6 +79,7 @@ def recipe_space(
         "whole": Grouping.whole,
         "layer": lambda: Grouping.by_layer(names),
         "component": lambda: Grouping.by_component(names),
+        "tensor": lambda: Grouping.by_tensor(names),
     }
     groups = genome.groups
     return RecipeSpace(

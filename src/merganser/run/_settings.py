@@ -5,6 +5,7 @@ version: 1
 models: [a.safetensors, b.safetensors]   # or `scratch`, or `specialists`
 task: digits                             # or `tasks: [{task: …, weight: 1}]`
 genome: {rule: slerp, angles: whole}
+adapt: {base: model/}                    # optional: the models are experts of this one
 search: {method: natural-niches, population: 20, alpha: 1.0}
 splits: {preset: default}
 subset: {samples: 32, every: 100}        # optional: score children on a few search samples at a time
@@ -53,7 +54,10 @@ class GenomeSettings:
         rule: Interpolate on an arc (`slerp`) or a line (`linear`).
         angles: One angle between whole models (`whole`, the authors' code) or one on each side of a split
             (`sides`, the paper's equation 2).
-        mutation: Standard deviation of the noise on every coordinate of a dense child.
+        mutation: Standard deviation of the noise on every coordinate of a dense child; of experts, on the logarithm of
+            every scale.
+        bands: Of dense experts: into how many bands the singular directions of each matrix are divided, whose scales
+            change together; by default each changes by itself.
         hidden: Widths of the hidden layers of a network from scratch.
         network: `module:function` that returns a torch module, for models that are not plain layers.
         method: Of a recipe: the merge method.
@@ -61,8 +65,8 @@ class GenomeSettings:
         genes: Of a recipe: parameters to search, with their bounds, or null for the usual ones.
         shared: Of a recipe: those among them with one gene for all models, where the method takes one value for each.
         groups: Of a recipe: which tensors have genes of their own: all the same (`whole`), those of each block, the
-            embeddings and the head (`layer`), attention, MLP, embeddings and head (`component`), or by parts of names,
-            `{attention: [to_k., to_q.], …}`, and the rest.
+            embeddings and the head (`layer`), attention, MLP, embeddings and head (`component`), each one (`tensor`),
+            or by parts of names, `{attention: [to_k., to_q.], …}`, and the rest.
         parameters: Of a recipe: other parameters of the method; a list has one value for each model.
         chromosomes: Of combinations: tensors that are split independently in crossover: all at once (`whole`), by
             `component`, or by parts of names, as groups are.
@@ -79,13 +83,14 @@ class GenomeSettings:
     rule: Literal["slerp", "linear"] = "slerp"
     angles: Literal["whole", "sides"] = "whole"
     mutation: Annotated[float, Field(ge=0)] = 0.01
+    bands: Annotated[int, Field(ge=1)] | None = None
     hidden: tuple[Annotated[int, Field(gt=0)], ...] = (256,)
     network: str | None = None
     method: str | None = None
     base: str | None = None
     genes: dict[str, tuple[float, float] | None] = Field(default_factory=dict)
     shared: tuple[str, ...] = ()
-    groups: Literal["whole", "layer", "component"] | dict[str, tuple[str, ...]] = "whole"
+    groups: Literal["whole", "layer", "component", "tensor"] | dict[str, tuple[str, ...]] = "whole"
     parameters: dict[str, bool | int | float | str | tuple[float, ...]] = Field(default_factory=dict)
     chromosomes: Literal["whole", "component"] | dict[str, tuple[str, ...]] = "whole"
     repeats: Annotated[int, Field(ge=1)] = 3
@@ -98,6 +103,19 @@ class GenomeSettings:
     def is_recipe(self) -> bool:
         """Whether genomes are merges by rule."""
         return self.kind == "recipe" or (self.kind == "auto" and self.method is not None)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class AdaptSettings:
+    """That the models are experts, as `save_expert` writes them.
+
+    Attributes:
+        base: The model that they were trained on. Where `models` names it too, it is the expert that changes nothing.
+        cache: Folder that keeps its decomposition; by default each process decomposes it when it begins.
+    """
+
+    base: str
+    cache: str | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -275,6 +293,7 @@ class EvolveSettings:
             was gained or lost beside the aim.
         baselines: Merge methods to compare with, such as `linear`, `task_arithmetic`, `ties`: with their defaults,
             scored on every split at the end.
+        adapt: The base of experts, where `models` are such.
         genome: What evolves.
         search: How to search.
         splits: How samples are divided.
@@ -297,6 +316,7 @@ class EvolveSettings:
     tasks: tuple[TaskSettings, ...] = ()
     watch: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
+    adapt: AdaptSettings | None = None
     genome: GenomeSettings = GenomeSettings()
     search: SearchSettings = SearchSettings()
     splits: SplitSettings = SplitSettings()
@@ -365,15 +385,27 @@ def _resolved(settings: EvolveSettings, folder: Path) -> EvolveSettings:
     task = None if settings.task is None else resolve(settings.task)
     base = None if settings.genome.base is None else resolve(settings.genome.base)
     genome = dataclasses.replace(settings.genome, base=base)
+    adapt = settings.adapt
+    if adapt is not None:
+        cache = None if adapt.cache is None else str(folder / Path(adapt.cache).expanduser())
+        adapt = AdaptSettings(resolve(adapt.base), cache)
     said = {"donor": settings.output.donor, "tokenizer": settings.output.tokenizer}
     places = {key: resolve(place) for key, place in said.items() if place not in (None, "union")}
     output = dataclasses.replace(settings.output, **places)
     return dataclasses.replace(
-        settings, models=models, task=task, tasks=tasks, watch=watch, genome=genome, output=output
+        settings,
+        models=models,
+        task=task,
+        tasks=tasks,
+        watch=watch,
+        adapt=adapt,
+        genome=genome,
+        output=output,
     )
 
 
 _SECTIONS: dict[str, type] = {
+    "adapt": AdaptSettings,
     "genome": GenomeSettings,
     "search": SearchSettings,
     "splits": SplitSettings,

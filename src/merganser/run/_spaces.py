@@ -30,6 +30,7 @@ from merganser.evolution import (
 )
 from merganser.merging import Gram, default_workers
 from merganser.run._chromosomes import chromosomes_of, refuse_chromosomes
+from merganser.run._expert_scales import log_scales, pools_of
 from merganser.run._objectives import axes_of, required_objectives
 from merganser.run._output import refuse_output
 from merganser.run._path_genome import path_search, path_space, refuse_path_keys
@@ -37,6 +38,9 @@ from merganser.run._recipe_genome import recipe_search, recipe_space, refuse_rec
 from merganser.run._settings import EvolveSettings
 from merganser.run._strategies import POPULATION, cma_es
 from merganser.weights import Checkpoint, Execution, flat_read
+
+_EXPERT_STEP = 0.1
+"""Initial standard deviation with which CMA-ES searches logarithms of scales: a tenth more or less."""
 
 
 def make_space(
@@ -56,6 +60,7 @@ def make_space(
         ValueError: If models, method and parameters do not fit together.
     """
     genome, from_scratch = settings.genome, settings.models == "scratch"
+    _refuse_bands(settings)
     if genome.kind == "path":
         refuse_output(settings)
         refuse_chromosomes(genome)
@@ -75,6 +80,8 @@ def make_space(
     is_dense = genome.kind == "dense" or (genome.kind == "auto" and from_scratch)
     if is_dense:
         refuse_chromosomes(genome)
+        if settings.adapt is not None:
+            return _dense_experts(settings, models)
         if large:
             raise ConfigError(
                 "Dense genomes hold every parameter of every candidate, which is for small networks. Leave `kind: "
@@ -98,6 +105,29 @@ def make_space(
             angles=genome.angles,
         )
     return CombinationSpace(digests, values, rule=genome.rule, angles=genome.angles, chromosomes=chromosomes)
+
+
+def _dense_experts(settings: EvolveSettings, models: Sequence[Checkpoint]) -> DenseSpace:
+    """Logarithms of experts' scales as vectors."""
+    genome = settings.genome
+    return DenseSpace(
+        settings.seed,
+        models[0].layout.size,
+        starts=[log_scales(model) for model in models],
+        sigma=genome.mutation,
+        rule=genome.rule,
+        angles=genome.angles,
+        pools=pools_of(models[0], genome.bands),
+        is_around_starts=True,
+    )
+
+
+def _refuse_bands(settings: EvolveSettings) -> None:
+    if settings.genome.bands is not None and (settings.adapt is None or settings.genome.kind != "dense"):
+        raise ConfigError(
+            "`genome.bands` is for scales of experts that are searched as they are. Say `kind: dense` beside it, and "
+            "`adapt`, or leave it out."
+        )
 
 
 def make_search(
@@ -140,7 +170,7 @@ def make_search(
             space, weights, seed=seed, groups=axes_of(task, s.axes), bins=s.bins
         ),
         "nsga2": lambda: Nsga2.start(space, required_objectives(task), seed=seed, population=population),
-        "cma-es": lambda: cma_es(settings, _vectors(space, donor), weights, population=POPULATION),
+        "cma-es": lambda: cma_es(settings, _vectors(settings, space, donor), weights, population=POPULATION),
         "random": lambda: RandomSearch.start(space, weights, seed=seed, population=population),
         "brute-force": lambda: BruteForce.start(space, weights, steps=s.steps, population=population),
     }
@@ -151,9 +181,9 @@ def make_search(
     return makers[s.method]()
 
 
-def _vectors(space: Space, donor: Checkpoint) -> VectorSpace:
+def _vectors(settings: EvolveSettings, space: Space, donor: Checkpoint) -> VectorSpace:
     if isinstance(space, DenseSpace):
-        return DenseVectors(space)
+        return DenseVectors(space) if settings.adapt is None else DenseVectors(space, _EXPERT_STEP)
     assert isinstance(space, CombinationSpace)
     sizes = [
         sum(donor.spec(n).numel for n in layer.tensors if n in donor.layout.names) for layer in donor.layers
