@@ -36,7 +36,7 @@ def texts(data: Path) -> dict[str, list[str]]:
     """
     lines = (data / "gsm8k" / "train.jsonl").read_text().splitlines()
     problems = [json.loads(line) for line in lines]
-    random.Random(0).shuffle(problems)  # noqa: S311
+    random.Random(0).shuffle(problems)
     half = len(problems) // 2
     worked = [f"{p['question']}\n{_STEP.sub('', p['answer'].split('####')[0]).strip()}" for p in problems]
     programs = [program(p["question"], p["answer"]) for p in problems[half:]]
@@ -48,7 +48,7 @@ def texts(data: Path) -> dict[str, list[str]]:
         "target": [each for each in programs if each is not None],
     }
     for name in ("code", "plays"):
-        random.Random(0).shuffle(found[name])  # noqa: S311
+        random.Random(0).shuffle(found[name])
     return found
 
 

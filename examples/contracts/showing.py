@@ -38,7 +38,7 @@ GOOD, BAD = ("lovely", "great", "bright", "warm", "fine"), ("dreadful", "dull", 
 
 def questions(count: int, seed: int = 0) -> dict[str, list[dict[str, str]]]:
     """So many questions of each kind: sums, years and moods."""
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     return {kind: [make(draw) for _ in range(count)] for kind, make in _KINDS.items()}
 
 

@@ -78,7 +78,7 @@ def _tuned(
     """The best model on the way, by its validation loss."""
     model = LlamaForCausalLM.from_pretrained(start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
-    draw, first = random.Random(seed), _loss(model, held_out)  # noqa: S311
+    draw, first = random.Random(seed), _loss(model, held_out)
     best, kept, at = first, copy.deepcopy(model), 0
     for step in range(1, STEPS + 1):
         for rows in learnt.values():

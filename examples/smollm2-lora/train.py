@@ -50,7 +50,7 @@ def main() -> None:
     if not (given.out / "base").exists():
         shutil.copytree(given.model, given.out / "base")
     for skill, questions in {"maths": maths(given.data), "code": code(given.data)}.items():
-        random.Random(0).shuffle(questions)  # noqa: S311
+        random.Random(0).shuffle(questions)
         write(given.out / f"{skill}.jsonl", questions[:SEARCH])
         write(given.out / f"{skill}-test.jsonl", questions[SEARCH : SEARCH + TEST])
         seen = questions[HELD_OUT:]
@@ -61,7 +61,7 @@ def maths(data: Path) -> list[Question]:
     """SVAMP's problems, with three numbers that another operation would give."""
     questions = []
     for i, problem in enumerate(json.loads((data / "svamp" / "SVAMP.json").read_text())):
-        draw = random.Random(i)  # noqa: S311
+        draw = random.Random(i)
         text = f"{problem['Body'].strip().rstrip('.')}. {problem['Question'].strip()}"
         numbers = [int(n) for n in re.findall(r"\b\d+\b", text)]
         right = int(problem["Answer"])
@@ -82,7 +82,7 @@ def code(data: Path) -> list[Question]:
     for i, (text, line, words) in enumerate(ends):
         near = sorted(ends, key=lambda other: -len(other[2] & words) / len(other[2] | words))
         others = list(dict.fromkeys(other[1] for other in near if other[1] != line))[:3]
-        questions.append(_question(text, line, others, random.Random(i)))  # noqa: S311
+        questions.append(_question(text, line, others, random.Random(i)))
     return questions
 
 
@@ -122,7 +122,7 @@ def train(
     optimizer = torch.optim.AdamW(weights, lr=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, 2e-5)
     rows = [_row(tokenizer, prompt.format(**question), question) for question in questions]
-    draw, began = random.Random(0), time.monotonic()  # noqa: S311
+    draw, began = random.Random(0), time.monotonic()
     for step in range(steps):
         tokens, labels, seen = _padded(draw.sample(rows, batch))
         loss = model(tokens, attention_mask=seen, labels=labels).loss

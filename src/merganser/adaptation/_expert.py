@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from merganser._errors import CheckpointError
 from merganser.adaptation._decomposition import Decomposition
-from merganser.adaptation._parametrise import PARAMETRISATIONS, Parametrisation, mean_mask, relative
+from merganser.adaptation._parametrise import PARAMETRISATIONS, Parametrisation, mask_of, mean_mask, relative
 from merganser.weights import Checkpoint
 
 if TYPE_CHECKING:
@@ -70,11 +70,9 @@ class ExpertVector:
             ValueError: If a matrix was not decomposed or has fewer directions, or logits are not finite or so low
                 that their sigmoid is 0.
         """
-        import torch
-
         vectors = {name: vector.detach().cpu().float().clone() for name, vector in logits.items()}
         sigmas = {name: _sigma(decomposition, name, len(vector)) for name, vector in vectors.items()}
-        means = {n: mean_mask(torch.sigmoid(v), sigmas[n]).item() for n, v in vectors.items() if len(v)}
+        means = {n: mean_mask(mask_of(v), sigmas[n]).item() for n, v in vectors.items() if len(v)}
         base = {name: decomposition[name].digest for name in vectors}
         return cls(vectors, "sigmoid", base, means, facts or {})
 
@@ -134,7 +132,7 @@ class ExpertVector:
             return self.vectors[name]
         import torch
 
-        mask = torch.sigmoid(self.vectors[name])
+        mask = mask_of(self.vectors[name])
         return relative(mask, torch.tensor(self.means[name]))
 
     def as_checkpoint(self) -> Checkpoint:

@@ -49,10 +49,20 @@ def gains_of(
     """
     if parametrisation == "plain":
         return vector
+    mask = mask_of(vector)
+    return relative(mask, mean_mask(mask, sigma))
+
+
+def mask_of(logits: Float[Tensor, "*rows directions"]) -> Float[Tensor, "*rows directions"]:
+    """Their sigmoid, the same number wherever a logit is that of the first direction.
+
+    Vector instructions and what is left over for single ones may differ in the last bit.
+    """
     import torch
 
-    mask = torch.sigmoid(vector)
-    return relative(mask, mean_mask(mask, sigma))
+    mask = torch.sigmoid(logits)
+    rounding = torch.where(logits == logits[..., :1], mask[..., :1] - mask, 0.0)
+    return mask + rounding.detach()
 
 
 def mean_mask(mask: Float[Tensor, " directions"], sigma: Float[Tensor, " directions"]) -> Float[Tensor, ""]:
