@@ -70,6 +70,14 @@ def write_questions(out: Path) -> None:
     ]
     random.Random(0).shuffle(mixed)
     write_rows(out / "mixed-test.jsonl", mixed)
+    which = [
+        {"question": f"which {request(task, digits)}", "answer": task}
+        for part in (slice(LEARNT), slice(LEARNT, None))
+        for task in SKILLS
+        for digits in drawn[task][part]
+    ]
+    write_rows(out / "which.jsonl", which[: len(SKILLS) * LEARNT])
+    write_rows(out / "which-test.jsonl", which[len(SKILLS) * LEARNT :])
 
 
 def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
