@@ -39,5 +39,5 @@ def settings(arm: str, preset: str = "rloo", *, rate: float | None = None, seed:
     )
 
 
-CHOSEN = {"svf-mlp": 0.05, "svf": 0.05, "lora-1": 3e-3, "lora-16": 3e-3, "full": 1e-3}
+CHOSEN = {"svf-mlp": 0.15, "svf": 0.15, "lora-1": 1e-3, "lora-16": 3e-3, "full": 3e-4}
 """The rates with the highest mean validation score over a training on `reverse`, seed 0 (`train.py rates`)."""
