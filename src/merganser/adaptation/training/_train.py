@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from merganser.adaptation._expert import ExpertVector, Fact
 from merganser.adaptation._expert_file import open_expert, save_expert
 from merganser.adaptation._peft_expert import expert_from_peft
 from merganser.adaptation.training._adapters import Adapter, Full, Svf, adapter_facts
-from merganser.adaptation.training._extra import check_extra, without_notices
+from merganser.adaptation.training._extra import versions, without_notices
 from merganser.adaptation.training._folder import ADAPTER_NAME, EXPERT_NAME, MODEL_NAME, begin, finish
 from merganser.adaptation.training._history import Row, best_look, read_history
 from merganser.adaptation.training._settings import Training
@@ -130,7 +129,7 @@ def train(
         OutputError: If the folder holds something else, or cannot be written.
         CheckpointError: If the base or a checkpoint is damaged.
     """
-    check_extra()
+    libraries = versions()
     adapter, settings, place = adapter or Svf(), settings or Training(), Path(folder).expanduser()
     checkpoint = base if isinstance(base, Checkpoint) else open_checkpoint(base)
     splits = task if isinstance(task, Splits) else open_task(task)
@@ -138,6 +137,7 @@ def train(
     search = parts["search"]
     assert search is not None
     of = _identity(checkpoint, parts, adapter, settings, dtype)
+    of["versions"] = {"merganser": __version__} | libraries
     found = begin(place, of)
     if found is None:
         model = load(checkpoint, dtype=dtype, device=device)
@@ -248,13 +248,6 @@ def _identity(
     dtype: str | None,
 ) -> dict[str, Any]:
     """What makes a training what it is."""
-    import peft
-    import torch
-    import transformers
-    import trl
-
-    libraries = (torch, transformers, trl, peft)
-    versions = {"python": platform.python_version(), "merganser": __version__}
     return {
         "base": {"name": base.source, "digest": str(base.digest), "dtype": dtype},
         "task": {
@@ -263,7 +256,6 @@ def _identity(
         },
         "adapter": adapter_facts(adapter),
         "settings": asdict(settings),
-        "versions": versions | {each.__name__: str(each.__version__) for each in libraries},
     }
 
 
