@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from merganser import CheckpointError, ConfigError
-from merganser.adaptation import ExpertVector, attach, register_with_peft
+from merganser.adaptation import ExpertVector, attach, expert_from_peft, register_with_peft
 from merganser.adaptation._peft import _check_version
 from merganser.models import load
 
@@ -149,6 +149,44 @@ def test_an_adapter_of_another_base_is_refused_with_both_digests(tmp_path):
         CheckpointError, match=r"expected '.*gate_proj' with digest [0-9a-f]{64}, found [0-9a-f]{64}"
     ):
         peft.PeftModel.from_pretrained(other, tmp_path)
+
+
+@pytest.mark.parametrize("parametrisation", ["sigmoid", "plain"])
+def test_an_adapter_becomes_an_expert_live_and_saved(parametrisation, factors, tmp_path):
+    model = tuned(parametrisation=parametrisation, rank=30)
+    shake(model)
+    model.save_pretrained(tmp_path, save_embedding_layers=False)
+    live = expert_from_peft(model, facts={"task": "noise"})
+    saved = expert_from_peft(tmp_path, factors)
+    assert dict(live.facts) == {"task": "noise"}
+    assert live.base == saved.base == factors.digests
+    assert (live.parametrisation, saved.parametrisation) == (parametrisation, parametrisation)
+    for name in factors:
+        assert torch.equal(live.vectors[name], saved.vectors[name])
+        assert torch.allclose(live.gains(name), saved.gains(name), atol=1e-6)
+    plain = base()
+    adapted = attach(plain, factors)
+    for each in (live, saved):
+        adapted.add("one", each)
+        adapted.set("one")
+        assert torch.allclose(logits(plain), logits(model), atol=1e-5)
+
+
+def test_what_is_no_expert_is_refused(factors, tmp_path):
+    with pytest.raises(ValueError, match="no singular values of its base"):
+        expert_from_peft(tmp_path)
+    with pytest.raises(CheckpointError, match="is none: FileNotFoundError"):
+        expert_from_peft(tmp_path, factors)
+    lora = peft.get_peft_model(base(), peft.LoraConfig(target_modules=MLP))
+    with pytest.raises(ValueError, match="Expected an SVF adapter 'default'; the model's are: none"):
+        expert_from_peft(lora)
+    model = tuned()
+    model.save_pretrained(tmp_path, save_embedding_layers=False)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    config["digests"] = dict.fromkeys(config["digests"], "0" * 64)
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="was made for another base"):
+        expert_from_peft(tmp_path, factors)
 
 
 def test_options_that_make_no_sense_are_refused():

@@ -68,11 +68,11 @@ def _from_model(
         raise ConfigError(
             "Reading an adapter needs the library peft. Install it with: pip install 'merganser[peft]'"
         ) from error
-    config = model.peft_config.get(adapter)
-    if not isinstance(config, SvfConfig):
-        found = ", ".join(model.peft_config) or "none"
+    there = {name: config for name, config in model.peft_config.items() if isinstance(config, SvfConfig)}
+    if adapter not in there:
         raise ValueError(
-            f"Expected an SVF adapter {adapter!r}; the model's adapters are: {found}. Say which with `name`."
+            f"Expected an SVF adapter {adapter!r}; the model's are: {', '.join(there) or 'none'}. Say which with "
+            "`name`."
         )
     factors: dict[str, Factors] = {}
     vectors: dict[str, Tensor] = {}
@@ -82,7 +82,7 @@ def _from_model(
             vectors[place] = layer.svf_z[adapter]
             factors[place] = Factors(layer.svf_outward, layer.svf_sigma.cpu(), layer.svf_inward, layer.digest)
     own = Decomposition(factors, "the adapter's base")
-    expert = _expert(vectors, config.parametrisation, own, facts)
+    expert = _expert(vectors, there[adapter].parametrisation, own, facts)
     if decomposition is not None:
         check_base(expert, decomposition.digests, decomposition.source)
     return expert
@@ -93,9 +93,9 @@ def _from_folder(
 ) -> ExpertVector:
     try:
         config: dict[str, Any] = json.loads((folder / ADAPTER_CONFIG_NAME).read_bytes())
-        kind, digests = config["peft_type"], dict(config["digests"])
-        parametrisation = next(each for each in PARAMETRISATIONS if each == config["parametrisation"])
-    except (OSError, ValueError, TypeError, KeyError, StopIteration) as error:
+        kind, digests, said = config["peft_type"], dict(config["digests"]), config["parametrisation"]
+        parametrisation = PARAMETRISATIONS[PARAMETRISATIONS.index(said)]
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"Expected a folder that `save_pretrained` wrote for an SVF adapter, but {folder} is none: {error!r}."
         ) from error

@@ -15,6 +15,7 @@
 | [`usage_chart`][], [`entropy_chart`][] | who is used where in a routed model, and how undecided its routers are |
 | [`explanation_chart`][], [`write_explanation`][] | what became of the task vectors in a merge |
 | [`write_routing_report`][], [`write_layers_report`][] | how good a router of requests is; what a routed model does |
+| [`write_training_report`][] | what came of a training |
 
 Nothing that draws is imported before a report is written.
 """
@@ -30,6 +31,7 @@ from merganser.report._router_page import write_routing_report
 from merganser.report._run_info import Failure, RunInfo, run_info
 from merganser.report._shares import LayerShare, ShareInfo, share_info
 from merganser.report._similarity_chart import similarity_chart
+from merganser.report._training_page import write_training_report
 from merganser.report._usage_chart import entropy_chart, usage_chart
 from merganser.report._wins import WinInfo, niche_order, win_info
 from merganser.report._write import write_report
@@ -72,4 +74,5 @@ __all__ = [
     "write_layers_report",
     "write_report",
     "write_routing_report",
+    "write_training_report",
 ]

@@ -5,26 +5,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
 
 from merganser._errors import ConfigError
 
+_LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
-def check_extra() -> None:
-    """Make sure that the libraries are there.
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries, which are not imported.
 
     Raises:
         ConfigError: If one is not installed.
     """
-    try:
-        import accelerate  # noqa: F401
-        import datasets  # noqa: F401
-        import peft  # noqa: F401
-        import trl  # noqa: F401
-    except ImportError as error:
+    missing = [name for name in _LIBRARIES if find_spec(name) is None]
+    if missing:
         raise ConfigError(
-            f"Training needs the libraries trl, peft, accelerate and datasets, but {error.name} is not installed. "
-            "Install them with: pip install 'merganser[rl]'"
-        ) from error
+            f"Training needs the libraries {', '.join(_LIBRARIES[1:])}, but {missing[0]} is not installed. Install "
+            "them with: pip install 'merganser[rl]'"
+        )
+    return {name: version(name) for name in _LIBRARIES}
 
 
 @contextmanager

@@ -82,9 +82,9 @@ def _write(path: Path, of: Mapping[str, Any], result: Mapping[str, Any] | None) 
 
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Versions of libraries may differ; all else may not."""
+    """Names and versions of libraries may differ; all else may not."""
     for key, (before, now) in _pairs(old, new):
-        if before != now and not key.startswith("versions"):
+        if before != now and not key.startswith("versions") and not key.endswith(".name"):
             raise RunError(
                 f"{folder} holds another training: `{key}` was {before!r} there, and is {now!r} now. Go on with the "
                 "same settings, or train into another folder."

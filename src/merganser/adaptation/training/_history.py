@@ -28,7 +28,7 @@ class Row:
         length: Mean number of tokens of an answer.
         gradient: Length of the gradient before it is clipped.
         validation: Mean score on the validation samples, greedy, in [0, 1]; None where nobody looked.
-        seconds: Time since training began or went on.
+        seconds: Time spent in training so far, with that before it was stopped.
     """
 
     step: int

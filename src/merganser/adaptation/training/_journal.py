@@ -59,6 +59,7 @@ class Journal(TrainerCallback):
         self._trainer, self._folder, self._settings = trainer, folder, settings
         self._look, self._watch = look, watch
         self._begun, self._validation = time.monotonic(), None
+        self._seconds_before = 0.0
         self.rows: tuple[Row, ...] = ()
         self.best: dict[str, Tensor] = {}
 
@@ -72,6 +73,7 @@ class Journal(TrainerCallback):
         place = last_checkpoint(self._folder)
         if place is not None:
             self.rows = read_history(self._folder, until=_step_of(place))
+            self._seconds_before = self.rows[-1].seconds
             file = open_checkpoint(place / _BEST_NAME)
             self.best = {name: file.read(name).clone() for name in file}
         write_history(self.rows, self._folder)
@@ -137,7 +139,8 @@ class Journal(TrainerCallback):
             self.best = {name: t.detach().cpu().clone() for name, t in self._trainer.trained().items()}
 
     def _add(self, row: Row) -> None:
-        row = replace(row, seconds=round(time.monotonic() - self._begun, 3))
+        seconds = self._seconds_before + time.monotonic() - self._begun
+        row = replace(row, seconds=round(seconds, 3))
         self.rows = (*self.rows, row)
         append_row(row, self._folder)
         if self._watch is not None:

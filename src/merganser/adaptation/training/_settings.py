@@ -4,9 +4,9 @@ With rewards $r_i$ of $G$ answers $y_i$ to one prompt $x$, the policy $\pi$ and 
 $\sum_i A_i \log \pi(y_i | x)$, where the log-probability of an answer is the sum over its tokens, the one that ends
 it included:
 
-| preset | answers | advantage $A_i$ | KL |
+| preset | answers | advantage $A_i$ | divergence |
 | --- | --- | --- | --- |
-| `rloo` | drawn, 8 a prompt | $r'_i$ less the mean $r'$ of the others | $r'_i = r_i - \beta \sum_t \log \frac{\pi}{\pi_0}$ |
+| `rloo` | drawn, 8 a prompt | $r'_i$ less the others' mean | in $r'_i = r_i - \beta \sum_t \log \frac{\pi}{\pi_0}$ |
 | `grpo` | drawn, 8 a prompt | $r_i$ less the group's mean, over its spread | in the loss, whose tokens are averaged |
 | `official` | greedy, one a prompt | $r_i = \pm 1$, no baseline; gradient clipped to 0.001 | none |
 | `supervised` | the right ones of the task | 1 | none |
@@ -117,6 +117,13 @@ class Training:
         if name == "supervised" and "steps" in given:
             given["warm_up"] = given["steps"]
         return replace(PRESETS[name], **given)
+
+    @property
+    def objective(self) -> str:
+        """What is descended, in a word: `supervised`, `rloo`, `grpo`, or `reinforce` where there is no baseline."""
+        if self.is_supervised:
+            return "supervised"
+        return {"others": "rloo", "group": "grpo", "none": "reinforce"}[self.baseline]
 
     @property
     def is_supervised(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -14,11 +13,11 @@ from jaxtyping import Float
 
 from merganser._errors import TaskError
 from merganser._version import __version__
-from merganser.adaptation._expert import ExpertVector
+from merganser.adaptation._expert import ExpertVector, Fact
 from merganser.adaptation._expert_file import open_expert, save_expert
 from merganser.adaptation._peft_expert import expert_from_peft
 from merganser.adaptation.training._adapters import Adapter, Full, Svf, adapter_facts
-from merganser.adaptation.training._extra import check_extra, without_notices
+from merganser.adaptation.training._extra import versions, without_notices
 from merganser.adaptation.training._folder import ADAPTER_NAME, EXPERT_NAME, MODEL_NAME, begin, finish
 from merganser.adaptation.training._history import Row, best_look, read_history
 from merganser.adaptation.training._settings import Training
@@ -130,7 +129,7 @@ def train(
         OutputError: If the folder holds something else, or cannot be written.
         CheckpointError: If the base or a checkpoint is damaged.
     """
-    check_extra()
+    libraries = versions()
     adapter, settings, place = adapter or Svf(), settings or Training(), Path(folder).expanduser()
     checkpoint = base if isinstance(base, Checkpoint) else open_checkpoint(base)
     splits = task if isinstance(task, Splits) else open_task(task)
@@ -138,14 +137,13 @@ def train(
     search = parts["search"]
     assert search is not None
     of = _identity(checkpoint, parts, adapter, settings, dtype)
+    of["versions"] = {"merganser": __version__} | libraries
     found = begin(place, of)
     if found is None:
         model = load(checkpoint, dtype=dtype, device=device)
         threads = single_threaded() if threads_for(model.size) == 1 else nullcontext()
         with without_notices(), threads:
             found = _trained(model, checkpoint, parts, adapter, settings, place, watch)
-            if (test := parts["test"]) is not None:
-                found["test"] = _compared(load(checkpoint, dtype=dtype, device=device), model, test)
         finish(place, of, found)
     return _result(place, adapter.kind, found)
 
@@ -176,13 +174,22 @@ def _trained(
     if not journal.is_over:
         trainer.train(resume_from_checkpoint=None if place is None else str(place))
     trainer.put(journal.best)
-    best = best_look(journal.rows)
-    steps = journal.rows[-1].step if best is None else best.step
-    facts = {"task": search.name, "steps": steps, "seed": settings.seed, "base": base.source}
-    facts |= {} if best is None else {"validation": best.validation}
+    best, taken = best_look(journal.rows), journal.rows[-1].step
+    asked = parts["test"]
+    test = None if asked is None else _compared(trainer, model, base, asked)
+    facts: dict[str, Fact] = {
+        "task": search.name,
+        "base": base.source,
+        "objective": settings.objective,
+        "seed": settings.seed,
+        "steps": taken if best is None else best.step,
+        "validation": None if best is None else best.validation,
+        "test": None if test is None else test["trained"][0],
+        "test of the base": None if test is None else test["base"][0],
+    }
     _write(trainer, model, base, adapter, folder, facts)
     parameters = sum(tensor.numel() for tensor in journal.best.values())
-    return {"parameters": parameters, "steps": journal.rows[-1].step, "kept": steps, "test": None}
+    return {"parameters": parameters, "steps": taken, "test": test}
 
 
 def _write(
@@ -191,7 +198,7 @@ def _write(
     base: Checkpoint,
     adapter: Adapter,
     folder: Path,
-    facts: dict[str, Any],
+    facts: Mapping[str, Fact],
 ) -> None:
     """Write what was trained in its own format."""
     if isinstance(adapter, Svf):
@@ -205,10 +212,18 @@ def _write(
         trainer.model.save_pretrained(str(folder / ADAPTER_NAME), save_embedding_layers=False)
 
 
-def _compared(base: LanguageModel, trained: LanguageModel, test: GenerativeTask) -> dict[str, Any]:
-    before, after = _scores(base, test), _scores(trained, test)
+def _compared(
+    trainer: Any, model: LanguageModel, base: Checkpoint, test: GenerativeTask
+) -> dict[str, tuple[float, ...]]:
+    """Scores of the base and of the model as it is, on the test samples."""
+    after = _scores(model, test)
+    if hasattr(trainer.model, "disable_adapter"):
+        with trainer.model.disable_adapter():
+            before = _scores(model, test)
+    else:
+        before = _scores(load(base, dtype=model.dtype, device=str(model.device)), test)
     found = (mean_interval(before), mean_interval(after), difference_interval(after, before))
-    return dict(zip(("base", "trained", "change"), map(list, found), strict=True))
+    return dict(zip(("base", "trained", "change"), found, strict=True))
 
 
 def _scores(model: LanguageModel, task: GenerativeTask) -> Float[np.ndarray, " samples"]:
@@ -233,13 +248,6 @@ def _identity(
     dtype: str | None,
 ) -> dict[str, Any]:
     """What makes a training what it is."""
-    import peft
-    import torch
-    import transformers
-    import trl
-
-    libraries = (torch, transformers, trl, peft)
-    versions = {"python": platform.python_version(), "merganser": __version__}
     return {
         "base": {"name": base.source, "digest": str(base.digest), "dtype": dtype},
         "task": {
@@ -248,7 +256,6 @@ def _identity(
         },
         "adapter": adapter_facts(adapter),
         "settings": asdict(settings),
-        "versions": versions | {each.__name__: str(each.__version__) for each in libraries},
     }
 
 

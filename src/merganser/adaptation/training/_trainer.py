@@ -34,7 +34,8 @@ def make_trainer(
         folder: Where checkpoints go.
     """
     from datasets import Dataset
-    from trl import GRPOConfig, RLOOConfig
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.rloo_config import RLOOConfig
     from trl.trainer.utils import add_fused_lm_head
 
     from merganser.adaptation.training._trainers import GrpoWithLessons, RlooWithLessons
@@ -42,28 +43,28 @@ def make_trainer(
     lessons = Lessons(model, task, settings)
     rows = Dataset.from_dict({"prompt": [str(position) for position in lessons.order()]})
     is_full = isinstance(adapter, Full)
-    reference = copy.deepcopy(model.module) if is_full and settings.kl else None
+    reference: Any = copy.deepcopy(model.module) if is_full and settings.kl else None
     if is_full:
         model.module.requires_grad_(True)
     is_group = settings.baseline == "group"
-    kind, config = (GrpoWithLessons, GRPOConfig) if is_group else (RlooWithLessons, RLOOConfig)
-    alone = settings.rollouts == 1
-    arguments = config(**_arguments(model, adapter, settings, folder, rows=2 if alone else None))
+    kind: Any = GrpoWithLessons if is_group else RlooWithLessons
+    arguments = _arguments(model, adapter, settings, folder)
+    config = GRPOConfig(**arguments) if is_group else RLOOConfig(**arguments)
+    config.num_generations = settings.rollouts
+    config.per_device_train_batch_size = config.generation_batch_size = settings.prompts * settings.rollouts
 
     def reward(**asked: Any) -> list[float]:
         return trainer.reward(**asked)
 
     trainer = kind(
-        model=model.module,  # pyright: ignore[reportArgumentType]
+        model=model.module,
         reward_funcs=reward,
-        args=arguments,
+        args=config,
         train_dataset=rows,
         processing_class=model.tokens.tokenizer,
         peft_config=None if is_full else peft_config(adapter, model, base),
     )
     trainer.lessons, trainer.settings = lessons, settings
-    if alone:
-        trainer.num_generations = 1
     if reference is not None:
         add_fused_lm_head(reference, temperature=trainer.temperature)
         trainer.ref_model = reference
@@ -105,15 +106,14 @@ def peft_config(adapter: Svf | Lora, model: LanguageModel, base: Checkpoint) -> 
     )
 
 
-def _arguments(
-    model: LanguageModel, adapter: Adapter, settings: Training, folder: Path, *, rows: int | None
-) -> dict[str, Any]:
+def _arguments(model: LanguageModel, adapter: Adapter, settings: Training, folder: Path) -> dict[str, Any]:
+    rollouts = max(2, settings.rollouts)  # fewer are refused where the configuration is made
     rate = adapter.learning_rate if settings.learning_rate is None else settings.learning_rate
     return {
         "output_dir": str(folder),
         "max_steps": settings.steps,
-        "per_device_train_batch_size": settings.prompts * settings.rollouts,
-        "num_generations": rows or settings.rollouts,
+        "per_device_train_batch_size": settings.prompts * rollouts,
+        "num_generations": rollouts,
         "learning_rate": rate,
         "lr_scheduler_type": "constant",
         "optim": "adamw_torch",  # without decay it is Adam

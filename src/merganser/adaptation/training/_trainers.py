@@ -22,7 +22,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl import GRPOTrainer, RLOOTrainer
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.rloo_trainer import RLOOTrainer
 
 from merganser.adaptation.training._lessons import Answered, Lessons
 from merganser.adaptation.training._settings import Training
