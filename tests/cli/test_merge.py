@@ -462,6 +462,7 @@ class TestHelp:
             "evaluate",
             "evolve",
             "route",
+            "adapt",
             "runs",
             "schema",
         ]

@@ -24,6 +24,7 @@ _COMMANDS = {
     "evaluate": ("_evaluate", "evaluate_models"),
     "evolve": ("_evolve", "evolve"),
     "route": ("_route", "app"),
+    "adapt": ("_adapt", "app"),
     "runs": ("_runs", "app"),
     "schema": ("_evolve", "schema"),
 }
