@@ -10,11 +10,13 @@
 | [`scales`][], [`identity`][] | what singular values are multiplied with; the expert that changes nothing |
 | [`check_base`][] | that an expert was made for the matrices at hand |
 | [`PARAMETRISATIONS`][], [`Parametrisation`][], [`gains_of`][] | what is trained, and what follows from it |
-| [`mix`][] | several experts as one |
+| [`mix`][], [`merge_experts`][] | several experts as one: a weighted sum, or any method of merging |
 | [`fold`][] | base and expert as a checkpoint, computed when read |
 | [`attach`][], [`AdaptedModel`][] | experts in a live module: by name, mixed, one for each request, trained |
 | [`register_with_peft`][], [`expert_from_peft`][] | the same as a tuner of PEFT, and back |
 | [`as_lora`][], [`LoraConversion`][] | as an adapter of PEFT, and what is lost |
+
+Which expert answers which request: `merganser.adaptation.strategies`.
 
 References:
     Sun et al., *Transformer²: Self-Adaptive LLMs*, ICLR 2025, https://arxiv.org/abs/2501.06252
@@ -28,6 +30,7 @@ from merganser.adaptation._expert_file import is_expert, open_expert, save_exper
 from merganser.adaptation._factors import Factors, factorise, matrix_digest
 from merganser.adaptation._fold import fold
 from merganser.adaptation._lora import LoraConversion, as_lora
+from merganser.adaptation._merge import merge_experts
 from merganser.adaptation._mix import mix
 from merganser.adaptation._parametrise import PARAMETRISATIONS, Parametrisation, gains_of
 from merganser.adaptation._peft import register_with_peft
@@ -54,6 +57,7 @@ __all__ = [
     "identity",
     "is_expert",
     "matrix_digest",
+    "merge_experts",
     "mix",
     "open_expert",
     "register_with_peft",

@@ -16,16 +16,19 @@
 | [`explanation_chart`][], [`write_explanation`][] | what became of the task vectors in a merge |
 | [`write_routing_report`][], [`write_layers_report`][] | how good a router of requests is; what a routed model does |
 | [`write_training_report`][] | what came of a training |
+| [`write_adaptive_report`][], [`write_mixture_report`][] | a model that chooses its experts; a mixture of them |
 
 Nothing that draws is imported before a report is written.
 """
 
+from merganser.report._adaptive_page import write_adaptive_report
 from merganser.report._explanation import explanation_chart, write_explanation
 from merganser.report._found import ComparisonFound, MapFound, SeriesFound, read_found
 from merganser.report._fronts import FrontsInfo, Marked, Stage, fronts_info
 from merganser.report._gain_chart import Foretold, gain_chart, spearman
 from merganser.report._layers_page import write_layers_report
 from merganser.report._lineage import Ancestor, Descent, LineageInfo, lineage_info
+from merganser.report._mixture_page import write_mixture_report
 from merganser.report._path_info import PathInfo, path_info, path_words
 from merganser.report._router_page import write_routing_report
 from merganser.report._run_info import Failure, RunInfo, run_info
@@ -69,9 +72,11 @@ __all__ = [
     "spearman",
     "usage_chart",
     "win_info",
+    "write_adaptive_report",
     "write_comparison_report",
     "write_explanation",
     "write_layers_report",
+    "write_mixture_report",
     "write_report",
     "write_routing_report",
     "write_training_report",

@@ -6,8 +6,9 @@ import pytest
 
 from merganser.adaptation.strategies import AdaptiveModel, Fixed, Specialist
 
-from ..conftest import expert_of  # noqa: TID252 - tests are no package
+from ..conftest import STORIES, expert_of  # noqa: TID252 - tests are no package
 
+__all__ = ["NAMES", "STORIES", "expert_of"]
 NAMES = ("cats", "dogs", "birds")
 
 

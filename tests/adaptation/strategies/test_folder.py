@@ -20,8 +20,7 @@ from merganser.adaptation.strategies import (
 from merganser.models import GenerationRequest
 from merganser.weights import Checkpoint
 
-from ..conftest import STORIES
-from .conftest import NAMES
+from .conftest import NAMES, STORIES
 
 REQUESTS = [GenerationRequest(prompt, (), 8) for prompt in ("Once upon a time", "The dog", "A bird")]
 

@@ -1,5 +1,7 @@
 """A model that answers each request as its own expert, in the batches that all models use."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from merganser.evaluation import ChoiceTask, Question
 from merganser.models import Continuation, GenerationRequest, load
 from merganser.weights import Checkpoint
 
-from .conftest import NAMES
+from .conftest import NAMES, STORIES, expert_of
 
 PROMPTS = ["Once upon a time", "Tom", "Lily saw a big dog and", "One day a very small bird sat in a tree and"]
 REQUESTS = [GenerationRequest(prompt, (), 4 + 5 * (k % 3)) for k, prompt in enumerate(PROMPTS * 2)]
@@ -200,7 +202,7 @@ def test_a_strategy_whose_expert_is_not_there_is_refused(model, strategy, messag
 
 
 def test_asking_as_somebody_unknown_is_refused(model):
-    with pytest.raises(ValueError, match="There is no expert 'cast'.*Did you mean 'cats'"):
+    with pytest.raises(ValueError, match=r"There is no expert 'cast'.*Did you mean 'cats'"):
         model.generate_as(REQUESTS[:2], ["cast", "dogs"])
 
 
@@ -216,10 +218,6 @@ def test_a_model_without_experts_is_refused(stories):
 
 
 def test_the_chat_that_was_rendered_is_asked_about_by_its_words(tmp_path, stories, factors):
-    import shutil
-
-    from ..conftest import STORIES, expert_of
-
     shutil.copytree(STORIES, tmp_path / "chat")
     (tmp_path / "chat" / "chat_template.jinja").write_text(
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"

@@ -5,7 +5,7 @@ import pytest
 
 from merganser.adaptation import mix
 from merganser.adaptation.strategies import CrossEntropy, Mixture, MixtureSearch, search_mixture
-from merganser.evaluation import Chosen, ChoiceTask, GenerativeTask, Prompt, Question
+from merganser.evaluation import ChoiceTask, Chosen, GenerativeTask, Prompt, Question
 from merganser.evaluation.scorers import scorer_named
 from merganser.models import GenerationRequest
 

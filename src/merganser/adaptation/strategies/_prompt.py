@@ -20,7 +20,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from merganser.adaptation.strategies._decision import OTHER, Cost, Decision
 from merganser.models import Continuation, GenerationRequest, LogLikelihood, Response
@@ -79,6 +79,8 @@ class DispatchPrompt:
     Raises:
         ValueError: If the template lacks `{request}`, the answer `{label}`, or there is no such way to read.
     """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # in a file a misspelt key is an error
 
     template: str | None = None
     answer: str = " {label}"
