@@ -67,9 +67,8 @@ def test_experts_evolve_and_the_run_is_shown_with_its_report(folder, command):
     (folder / "toys.yaml").write_text(
         "data: toys.jsonl\nscorer: choice:probability\ntemplate: '{question}'\nanswer: '{choice}'\n"
     )
-    given = (
-        "-m up.safetensors -m down.safetensors -m stories --adapt stories --seed 1 --budget 8 --quiet".split()
-    )
+    models = [word for name in ("up.safetensors", "down.safetensors", "stories") for word in ("-m", name)]
+    given = [*models, "--adapt", "stories", "--seed", "1", "--budget", "8", "--quiet"]
     command("evolve", "toys.yaml", *given, "--run", "run", "--out", "best.safetensors", cwd=folder)
     assert open_expert(folder / "best.safetensors").facts["run"] == "run"
     assert (folder / "run" / "report.html").is_file()
