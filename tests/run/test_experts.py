@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from merganser import CheckpointError, ConfigError, RunError, load, open
+from merganser import CheckpointError, ConfigError, RunError, load
+from merganser import open as open_model
 from merganser.adaptation import ExpertVector, decompose, fold, open_expert, save_expert
 from merganser.evaluation import open_task
 from merganser.run import evolve, evolve_settings, export, make_plan, parse_settings, read_settings, resume
@@ -30,7 +31,7 @@ OPENINGS = [
 def folder(tmp_path_factory):
     """Two experts of the stories model that adapt different matrices, and two files of questions."""
     place = tmp_path_factory.mktemp("experts")
-    factors = decompose(open(STORIES))
+    factors = decompose(open_model(STORIES))
     for seed, (name, layers) in enumerate({"calm": "01234", "wild": "123"}.items()):
         chosen = [n for n in factors if n.split(".")[2] in layers]
         generator = torch.Generator().manual_seed(seed)
@@ -211,7 +212,7 @@ def test_experts_evolve_over_a_base_in_half_precision(folder, tmp_path):
     half = shutil.copytree(STORIES, tmp_path / "half")
     tensors = {name: t.bfloat16() for name, t in load_file(STORIES / "model.safetensors").items()}
     save_file(tensors, half / "model.safetensors", metadata={"format": "pt"})
-    factors = decompose(open(half))
+    factors = decompose(open_model(half))
     generator = torch.Generator().manual_seed(0)
     gains = {n: torch.randn(len(factors[n].sigma), generator=generator) / 5 for n in factors}
     save_expert(ExpertVector.from_gains(gains, factors.digests), tmp_path / "expert.safetensors")
@@ -239,7 +240,7 @@ def test_from_python_and_from_a_file(folder, tmp_path):
     second = evolve(models, task, adapt=tmp_path / "base", budget=4, run=tmp_path / "two")
     assert first.winner == second.winner
     with pytest.raises(TypeError, match="Checkpoint"):
-        evolve([open(STORIES)], task, adapt=STORIES, budget=4)
+        evolve([open_model(STORIES)], task, adapt=STORIES, budget=4)
 
 
 @pytest.mark.parametrize(
@@ -253,13 +254,22 @@ def test_from_python_and_from_a_file(folder, tmp_path):
         ({"genome": {"bands": 3}}, "Say `kind: dense`"),
         ({"adapt": None}, "is an expert"),
         ({"adapt": None, "models": [str(STORIES)], "genome": {"bands": 3}}, "Say `kind: dense`"),
-        ({"models": [str(STORIES)]}, "only the base"),
         ({"task": "digits", "tasks": []}, "classifies arrays"),
     ],
 )
 def test_what_does_not_fit_experts_is_said(folder, keys, expected):
     with pytest.raises(ConfigError, match=expected):
         make_plan(settings_of(folder, **keys))
+
+
+@pytest.mark.parametrize("method", ["natural-niches", "cma-es"])
+def test_experts_evolve_from_the_base_alone(folder, tmp_path, method):
+    settings = settings_of(folder, ("base",), genome=GENOMES["bands"], search={"method": method})
+    outcome = evolve_settings(settings, run=tmp_path / "run")
+    assert outcome.failures == 0
+    expert = open_expert(tmp_path / "run" / "expert.safetensors")
+    assert set(expert) == set(decompose(open_model(STORIES)))
+    assert len({gain.item() for gain in next(iter(expert.vectors.values()))}) <= 3
 
 
 def test_scales_that_are_not_positive_have_no_logarithm(folder, tmp_path):

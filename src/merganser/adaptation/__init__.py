@@ -8,9 +8,10 @@
 | [`ExpertVector`][], [`Fact`][] | an expert: one number for each singular direction |
 | [`save_expert`][], [`open_expert`][], [`is_expert`][] | as a file |
 | [`scales`][], [`identity`][] | what singular values are multiplied with; the expert that changes nothing |
-| [`check_base`][] | that an expert was made for the matrices at hand |
+| [`adapted_digests`][] | of the matrices that experts adapt, compared with a base's |
 | [`PARAMETRISATIONS`][], [`Parametrisation`][], [`gains_of`][] | what is trained, and what follows from it |
 | [`mix`][], [`merge_experts`][] | several experts as one: a weighted sum, or any method of merging |
+| [`scale_checkpoints`][] | several experts as models that fit each other: to compare, merge, evolve |
 | [`fold`][] | base and expert as a checkpoint, computed when read |
 | [`attach`][], [`AdaptedModel`][] | experts in a live module: by name, mixed, one for each request, trained |
 | [`register_with_peft`][], [`expert_from_peft`][] | the same as a tuner of PEFT, and back |
@@ -25,7 +26,7 @@ References:
 from merganser.adaptation._attach import AdaptedModel, attach
 from merganser.adaptation._choose import choose_matrices
 from merganser.adaptation._decomposition import Decomposition, decompose
-from merganser.adaptation._expert import ExpertVector, Fact, check_base, identity, scales
+from merganser.adaptation._expert import ExpertVector, Fact, adapted_digests, identity, scales
 from merganser.adaptation._expert_file import is_expert, open_expert, save_expert
 from merganser.adaptation._factors import Factors, factorise, matrix_digest
 from merganser.adaptation._fold import fold
@@ -35,6 +36,7 @@ from merganser.adaptation._mix import mix
 from merganser.adaptation._parametrise import PARAMETRISATIONS, Parametrisation, gains_of
 from merganser.adaptation._peft import register_with_peft
 from merganser.adaptation._peft_expert import expert_from_peft
+from merganser.adaptation._scales import scale_checkpoints
 
 __all__ = [
     "PARAMETRISATIONS",
@@ -45,9 +47,9 @@ __all__ = [
     "Factors",
     "LoraConversion",
     "Parametrisation",
+    "adapted_digests",
     "as_lora",
     "attach",
-    "check_base",
     "choose_matrices",
     "decompose",
     "expert_from_peft",
@@ -62,5 +64,6 @@ __all__ = [
     "open_expert",
     "register_with_peft",
     "save_expert",
+    "scale_checkpoints",
     "scales",
 ]

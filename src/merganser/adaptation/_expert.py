@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, final
@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from merganser._errors import CheckpointError
 from merganser.adaptation._decomposition import Decomposition
+from merganser.adaptation._factors import matrix_digest
 from merganser.adaptation._parametrise import PARAMETRISATIONS, Parametrisation, mask_of, mean_mask, relative
 from merganser.weights import Checkpoint
 
@@ -180,6 +181,20 @@ def check_base(expert: ExpertVector, found: Mapping[str, str], base: str) -> Non
                 f"The expert was made for another base: expected {name!r} with digest {expected}, but that of {base} "
                 f"has {found[name]}. Take the base that it was trained on."
             )
+
+
+def adapted_digests(experts: Iterable[ExpertVector], base: Checkpoint) -> dict[str, str]:
+    """Digests of the matrices of a base that experts adapt, once it is sure that they were made for it.
+
+    Raises:
+        CheckpointError: If one was made for another base.
+    """
+    experts = list(experts)
+    names = dict.fromkeys(name for expert in experts for name in expert)
+    found = {name: matrix_digest(base.read(name)) for name in names if name in base}
+    for expert in experts:
+        check_base(expert, found, base.source)
+    return found
 
 
 def _sigma(decomposition: Decomposition, name: str, directions: int) -> Float[Tensor, " directions"]:

@@ -43,7 +43,7 @@ def mix(experts: Sequence[ExpertVector], weights: Weights, *, normalise: bool = 
         >>> mix([one, two], [0.5, 0.5]).gains("w")
         tensor([ 0.5000, -0.2500])
     """
-    base = _common_base(experts)
+    base = common_base(experts)
     if isinstance(weights, Mapping) and (lacking := [name for name in base if name not in weights]):
         raise ValueError(f"Expected weights for each of {len(base)} matrices, but {lacking[0]!r} has none.")
     found: dict[str, Tensor] = {}
@@ -67,7 +67,12 @@ def _sum(experts: Sequence[ExpertVector], alphas: Sequence[float], name: str) ->
     return total
 
 
-def _common_base(experts: Sequence[ExpertVector]) -> dict[str, str]:
+def common_base(experts: Sequence[ExpertVector]) -> dict[str, str]:
+    """Digest of each matrix that some of the experts adapt.
+
+    Raises:
+        ValueError: If there are no experts, or they are of different bases.
+    """
     if not experts:
         raise ValueError("Expected at least one expert to mix, found none.")
     base: dict[str, str] = {}

@@ -29,6 +29,7 @@ from merganser.cli._compare_options import (
 )
 from merganser.cli._compare_tables import show
 from merganser.cli._decision_table import show_decision
+from merganser.cli._expert_files import scales_of_experts
 from merganser.cli._output import MODEL_FORMS, OUTPUT_PANEL, Json, Quiet, clear_errors, print_json
 from merganser.cli._tick_bar import tick_bar
 from merganser.comparison import compare
@@ -42,7 +43,9 @@ def compare_models(
     models: Annotated[
         list[str],
         typer.Argument(
-            help=f"Two or more models, each a {MODEL_FORMS}.", metavar="MODEL…", show_default=False
+            help=f"Two or more models, each a {MODEL_FORMS}; or files of experts of one base.",
+            metavar="MODEL…",
+            show_default=False,
         ),
     ],
     base: Base = None,
@@ -78,7 +81,10 @@ def compare_models(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Say whether models fit together: merge, align first, route, or keep apart; with the evidence."""
+    """Say whether models fit together: merge, align first, route, or keep apart; with the evidence.
+
+    Experts of one base are compared by their scales.
+    """
     with clear_errors():
         opened = [open_task(each) for each in task or ()]
         if then and (not opened or out is None):
@@ -87,6 +93,13 @@ def compare_models(
             raise ValueError(
                 "`--then` goes on in its folder and replaces nothing: leave --overwrite out, or name another folder."
             )
+        experts = scales_of_experts(models, base)
+        if experts is not None and (opened or data is not None):
+            raise ValueError(
+                "Experts are compared by their scales, which takes neither `--task` nor `--data`. Leave them out, or "
+                "compare models that have the experts folded in."
+            )
+        given, of = (models, base) if experts is None else experts
         on = ground(
             opened, data, limit=limit, seed=seed, texts=texts, tokens=tokens, rows=rows, layers=layers
         )
@@ -108,7 +121,7 @@ def compare_models(
         else:
             check_out(out, overwrite=overwrite)
             with tick_bar(quiet=quiet or as_json) as watch:
-                found = compare(models, base, chosen=on.chosen, watch=watch, **looking)
+                found = compare(given, of, chosen=on.chosen, watch=watch, **looking)
             write_found(found, out, overwrite=overwrite)
     if as_json:
         print_json(found.to_json() | ({} if decision is None else {"decision": decision.to_json()}))

@@ -68,6 +68,14 @@ def evolve(
             metavar="MODEL",
         ),
     ] = None,
+    adapt: Annotated[
+        str | None,
+        typer.Option(
+            help="The models are files of experts, and this is the base that they are of.",
+            metavar="MODEL",
+            show_default="no experts",
+        ),
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -174,7 +182,9 @@ def evolve(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write the winner as a checkpoint.", metavar="PATH", rich_help_panel=OUTPUT_PANEL
+            help="Where to write the winner as a checkpoint; of experts NAME.safetensors is an expert.",
+            metavar="PATH",
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     workers: Annotated[
@@ -225,6 +235,7 @@ def evolve(
             "crossover": False if no_crossover else None,
             "early_rejection": False if no_early_rejection else None,
         },
+        "adapt": {"base": adapt},
         "genome": {"mutation": mutation, "angles": angles},
         "splits": {"preset": splits},
         "subset": {"samples": subset},

@@ -28,11 +28,14 @@ from merganser.adaptation import (
     AdaptedModel,
     ExpertVector,
     Fact,
+    adapted_digests,
     attach,
-    check_base,
+    choose_matrices,
     decompose,
+    identity,
     matrix_digest,
     open_expert,
+    scale_checkpoints,
 )
 from merganser.models import LanguageModel
 from merganser.run._parents import Parent, names_of
@@ -105,41 +108,34 @@ class LivingExperts:
 def open_experts(settings: EvolveSettings) -> tuple[list[Parent], Adapted]:
     """The experts that the settings name, as scales, and their base.
 
-    Where they adapt different matrices or directions, what one leaves alone has scale 1.
+    Where they adapt different matrices or directions, what one leaves alone has scale 1. Where the base is the only
+    one, its MLPs are adapted.
 
     Raises:
-        ConfigError: If the settings do not fit experts, or name none.
+        ConfigError: If the settings do not fit experts.
         CheckpointError: If a file holds no expert, or one of another base.
     """
     adapt = settings.adapt
     assert adapt is not None
     check_expert_settings(settings)
     base = open_checkpoint(adapt.base)
-    experts = {ref: None if _is_base(ref, adapt.base) else open_expert(ref) for ref in settings.models}
-    given = [expert for expert in experts.values() if expert is not None]
-    if not given:
-        raise ConfigError(
-            "With `adapt`, `models` are experts, but only the base is among them. Name at least one expert: a file "
-            "that `save_expert` wrote."
-        )
-    sizes: dict[str, int] = {}
-    for expert in given:
-        for name, vector in expert.vectors.items():
-            sizes[name] = max(sizes.get(name, 0), len(vector))
-    found = {name: matrix_digest(base.read(name)) for name in sizes if name in base}
-    for expert in given:
-        check_base(expert, found, base.source)
+    named = [None if _is_base(ref, adapt.base) else open_expert(ref) for ref in settings.models]
+    given = [expert for expert in named if expert is not None] or [_nothing_learnt(base)]
+    digests = adapted_digests(given, base)
+    scales = scale_checkpoints([identity(given[0]) if expert is None else expert for expert in named])
     parents = [
-        Parent(name, dataclasses.replace(_scales(experts[reference], sizes), source=reference))
-        for name, reference in zip(names_of(settings.models), settings.models, strict=True)
+        Parent(name, dataclasses.replace(checkpoint, source=reference))
+        for name, checkpoint, reference in zip(
+            names_of(settings.models), scales, settings.models, strict=True
+        )
     ]
-    return parents, Adapted(base, found, adapt.cache)
+    return parents, Adapted(base, digests, adapt.cache)
 
 
 def unchanged(parents: Sequence[Parent], adapted: Adapted) -> Parent:
     """The expert that changes nothing: what merge methods with a base work from."""
     first = parents[0].checkpoint
-    ones = _scales(None, {name: first.spec(name).numel for name in first})
+    ones = Checkpoint.from_tensors({name: np.ones(first.spec(name).shape) for name in first}, copy=False)
     return Parent(Path(adapted.base.source).stem, dataclasses.replace(ones, source=adapted.base.source))
 
 
@@ -204,12 +200,10 @@ def _is_base(reference: str, base: str) -> bool:
     return reference == base or (one.exists() and other.exists() and one.samefile(other))
 
 
-def _scales(expert: ExpertVector | None, sizes: Mapping[str, int]) -> Checkpoint:
-    """Scales of all matrices and directions, float64."""
-    found: dict[str, np.ndarray] = {}
-    for name, size in sizes.items():
-        found[name] = np.ones(size)
-        if expert is not None and name in expert.vectors:
-            gains = expert.gains(name).double().numpy()
-            found[name][: len(gains)] += gains
-    return Checkpoint.from_tensors(found, copy=False)
+def _nothing_learnt(base: Checkpoint) -> ExpertVector:
+    """The expert of a base's MLPs that changes nothing."""
+    import torch
+
+    names = choose_matrices(base)
+    digests = {name: matrix_digest(base.read(name)) for name in names}
+    return ExpertVector.from_gains({n: torch.zeros(min(base.spec(n).shape)) for n in names}, digests)
