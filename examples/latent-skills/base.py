@@ -63,21 +63,28 @@ def write_questions(out: Path) -> None:
         rows = [{"question": request(task, d), "answer": spaced(rule(d)), "skill": task} for d in drawn[task]]
         write_rows(out / f"{task}.jsonl", rows[:LEARNT])
         write_rows(out / f"{task}-test.jsonl", rows[LEARNT:])
-    mixed = [
-        {"question": request(task, d), "answer": spaced(RULES[task](d)), "skill": task}
-        for task in SKILLS
-        for d in drawn[task][LEARNT:][: ASKED // len(SKILLS)]
-    ]
-    random.Random(0).shuffle(mixed)
-    write_rows(out / "mixed-test.jsonl", mixed)
-    which = [
-        {"question": f"which {request(task, digits)}", "answer": task}
-        for part in (slice(LEARNT), slice(LEARNT, None))
-        for task in SKILLS
-        for digits in drawn[task][part]
-    ]
-    write_rows(out / "which.jsonl", which[: len(SKILLS) * LEARNT])
-    write_rows(out / "which-test.jsonl", which[len(SKILLS) * LEARNT :])
+    for part, which in {
+        "": slice(ASKED // len(SKILLS)),
+        "-test": slice(LEARNT, LEARNT + ASKED // len(SKILLS)),
+    }.items():
+        mixed = [
+            {"question": request(task, d), "answer": spaced(RULES[task](d)), "skill": task}
+            for task in SKILLS
+            for d in drawn[task][which]
+        ]
+        random.Random(0).shuffle(mixed)
+        write_rows(out / f"mixed{part}.jsonl", mixed)
+    for name, skills in {"which": SKILLS, "which-two": SKILLS[:2]}.items():
+        asked = {
+            part: [
+                {"question": f"which {request(skill, d)}", "answer": skill}
+                for skill in skills
+                for d in drawn[skill][which]
+            ]
+            for part, which in {"": slice(LEARNT), "-test": slice(LEARNT, None)}.items()
+        }
+        for part, rows in asked.items():
+            write_rows(out / f"{name}{part}.jsonl", rows)
 
 
 def write_rows(path: Path, rows: list[dict[str, str]]) -> None:

@@ -69,8 +69,9 @@ def presets(seed: int) -> None:
 
 
 def dispatch(seed: int) -> None:
-    """The expert that says which skill a request wants."""
-    run(f"dispatch/{seed}", "svf", "which", settings("svf", seed=seed), seed=seed)
+    """The expert that says which skill a request wants, of all three and of the first two."""
+    for place, task in {"dispatch": "which", "dispatch-two": "which-two"}.items():
+        run(f"{place}/{seed}", "svf", task, settings("svf", seed=seed), seed=seed)
 
 
 def sequence(seed: int) -> None:
