@@ -58,6 +58,12 @@ def test_experts_that_cannot_be_compared_are_refused(folder, command, words, sai
     assert said in " ".join(told.stderr.split())
 
 
+def test_experts_are_not_merged_as_weights(folder, command):
+    told = command("merge", "up.safetensors", "down.safetensors", "--out", "no", cwd=folder, code=2)
+    assert "up.safetensors is an expert" in " ".join(told.stderr.split())
+    assert not (folder / "no").exists()
+
+
 def test_experts_evolve_and_the_run_is_shown_with_its_report(folder, command):
     rows = [
         {"question": f"{i}. Tom lost", "choices": [" his toy.", " lost lost."], "answer": 0}

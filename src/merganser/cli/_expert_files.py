@@ -1,4 +1,4 @@
-"""Files of experts where models are expected: compared by their scales."""
+"""Files of experts where models are expected: compared by their scales, never merged as if they were weights."""
 
 from __future__ import annotations
 
@@ -40,6 +40,20 @@ def scales_of_experts(
     return [dataclasses.replace(each, source=reference) for each, reference in named], dataclasses.replace(
         ones, source="the base" if base is None else base
     )
+
+
+def refuse_experts(references: Sequence[str]) -> None:
+    """Make sure that none of the models is an expert, whose file holds logits or gains.
+
+    Raises:
+        ValueError: If one is.
+    """
+    for reference in references:
+        if _is_expert_file(reference):
+            raise ValueError(
+                f"{reference} is an expert, whose numbers are no weights. Merge experts in Python, by their scales "
+                "(`merganser.adaptation.scale_checkpoints`), or search a mixture: `merganser evolve … --adapt BASE`."
+            )
 
 
 def _is_expert_file(reference: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, cast, get_args
 from merganser.cli import _merge_options as option
 from merganser.cli._adapters import adapter_facts, say_truncation
 from merganser.cli._byte_bar import byte_bar
+from merganser.cli._expert_files import refuse_experts
 from merganser.cli._merge_plan import show_plans
 from merganser.cli._output import Json, Quiet, clear_errors, print_json, say_far, words
 from merganser.cli._parameters import with_parameters
@@ -94,6 +95,7 @@ def merge(
         else:
             if formulas != "papers":
                 raise ValueError("--as goes with a mergekit file; methods named here follow the papers.")
+            refuse_experts(models)
             opened, base_opened, donor_opened = open_models(models, base, donor)
             if wish is not None:
                 _check_place(out, dry_run=dry_run, overwrite=overwrite)

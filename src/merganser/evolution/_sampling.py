@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float
@@ -96,7 +96,7 @@ class RandomSearch:
         return replace(self, best=self.best.on(weights, scores))
 
     def _propose(self, index: int) -> Proposal:
-        seeds: Sequence[Any] = self.space.seeds
+        seeds = self.space.seeds
         if index < len(seeds):
             return Proposal(index, seeds[index], "seed")
         if isinstance(self.space, DenseSpace) and not self.space.is_around_starts:
@@ -108,10 +108,10 @@ class RandomSearch:
         if isinstance(self.space, PathSpace):
             drawn = keyed_generator(self.seed, "random path", index).standard_normal(len(self.space.start))
             return Proposal(index, self.space.decode(self.space.start + self.space.step * drawn), "sample")
-        u = self.uniforms(index).tolist()
+        space, u = cast("Space", self.space), self.uniforms(index).tolist()
         first, second = two_of(len(seeds), u[0], u[1])
-        cross = drawn_cross(self.space, u)
-        child = self.space.child(seeds[first], seeds[second], cross)
+        cross = drawn_cross(space, u)
+        child = space.child(seeds[first], seeds[second], cross)
         return Proposal(index, child, "sample", (first, second), cross)
 
 
