@@ -2,7 +2,7 @@
 
     python examples/latent-skills/evolve_experts.py
 
-Needs `models/base-SEED` and the experts `models/SKILL-SEED.safetensors`. A rollout is one question answered once; a
+After `train.py arms`, whose experts of all matrices are what is evolved. A rollout is one question answered once; a
 child of a search answers 64, as many as a step of training. To choose the winner costs some more, which `choosing`
 counts: members on all search samples, members and looks on the validation samples. Test samples are not counted.
 
@@ -23,14 +23,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from arms import ARMS, settings
 from skills import SKILLS
+from train import HERE, RUNS
 
-HERE = Path(__file__).parent
 STEP = 64
 """Rollouts of a child, and of a step of training."""
 ALPHA = {"method": "task_arithmetic", "genes": {"weight": [-0.5, 1.5]}}
@@ -54,11 +56,11 @@ def main() -> None:
     """All ways that were not measured yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=Path, default=HERE / "models")
-    parser.add_argument("--out", type=Path, default=HERE / "evolved")
+    parser.add_argument("--out", type=Path, default=RUNS / "evolved")
     parser.add_argument("--tasks", nargs="+", default=["new", "sort"])
     parser.add_argument("--ways", nargs="+", default=[*SEARCHES, "cem", "training"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rollouts", type=int, default=19_200)
+    parser.add_argument("--rollouts", type=int, default=6_400)
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -97,13 +99,18 @@ def task_file(task: str, given: argparse.Namespace) -> str:
     return str(path)
 
 
+def expert_of(skill: str, seed: int) -> Path:
+    """The file of a trained expert."""
+    return RUNS / f"svf/{skill}-{seed}" / "expert.safetensors"
+
+
 def by_evolution(way: str, task: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """A run of `merganser evolve`; the base comes first, so that vectors begin there."""
     from merganser.evaluation import open_task
     from merganser.run import evolve
 
     base = given.models / f"base-{seed}"
-    experts = [given.models / f"{skill}-{seed}.safetensors" for skill in SKILLS] if task == "new" else []
+    experts = [expert_of(skill, seed) for skill in SKILLS] if task == "new" else []
     genome, search = SEARCHES[way]
     outcome = evolve(
         experts if "method" in genome else [base, *experts],
@@ -135,7 +142,7 @@ def by_cem(task: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     from merganser.adaptation.strategies import AdaptiveModel, CrossEntropy, MixtureSearch, search_mixture
     from merganser.evaluation import choose, open_task
 
-    experts = {skill: open_expert(given.models / f"{skill}-{seed}.safetensors") for skill in SKILLS}
+    experts = {skill: open_expert(expert_of(skill, seed)) for skill in SKILLS}
     model = AdaptiveModel.of(given.models / f"base-{seed}", experts)
     splits = open_task(task_file(task, given))
     most = given.rollouts // SHOTS
@@ -153,7 +160,7 @@ def by_cem(task: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
 
 def by_training(task: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """Leave-one-out policy gradients, eight answers to each of eight prompts a step."""
-    from merganser.adaptation.training import Training, train
+    from merganser.adaptation.training import train
     from merganser.evaluation import open_task
 
     splits = open_task(task_file(task, given))
@@ -162,7 +169,8 @@ def by_training(task: str, seed: int, given: argparse.Namespace) -> dict[str, An
         given.models / f"base-{seed}",
         splits,
         given.out / f"{task}-training-{seed}-{given.rollouts}",
-        settings=Training(steps=given.rollouts // STEP, every=20, seed=seed),
+        ARMS["svf"].adapter,
+        replace(settings("svf", seed=seed), steps=given.rollouts // STEP, every=20),
     )
     assert trained.test is not None
     looks = sum(row.validation is not None for row in trained.rows)
