@@ -265,7 +265,7 @@ def test_drawn_answers_are_those_of_the_seed_and_as_probable_as_the_model_says(a
     assert drawn != [each.answer[0] for each in alive.roll_out([request] * 2000, temperature=0.7, seed=4)]
     with torch.no_grad():
         ids = torch.tensor([alive.tokens.prompt(PROMPTS[0])])
-        expected = torch.softmax(reference(ids).logits[0, -1] / 0.7, -1)
+        expected = torch.softmax(reference[0](ids).logits[0, -1] / 0.7, -1)
     found = torch.bincount(torch.tensor(drawn), minlength=len(expected)) / len(drawn)
     assert (found - expected).abs().max() < 0.04
 
