@@ -266,6 +266,12 @@ class TestStopped:
         resumed = train(STORIES, splits(), tmp_path / "cut", settings=settings)
         assert only(resumed.rows) == only(whole.rows)
 
+    def test_one_that_got_to_no_checkpoint_gives_way(self, tmp_path):
+        with pytest.raises(KeyboardInterrupt):
+            train(STORIES, splits(), tmp_path / "run", settings=SMALL, watch=_interrupt_after(1))
+        done = train(STORIES, splits(), tmp_path / "run", settings=replace(SMALL, steps=2))
+        assert done.rows[-1].step == 2
+
     def test_folders_of_others_are_refused(self, tmp_path):
         (tmp_path / "mine.txt").write_text("x")
         with pytest.raises(OutputError, match="exists and holds no training"):

@@ -258,6 +258,31 @@ def test_the_models_own_end_ends_an_answer(alive, reference):
         alive.tokens.ends = before
 
 
+def test_drawn_answers_are_those_of_the_seed_and_as_probable_as_the_model_says(alive, reference):
+    request = GenerationRequest(PROMPTS[0], max_tokens=1)
+    drawn = [each.answer[0] for each in alive.roll_out([request] * 2000, temperature=0.7, seed=3)]
+    assert drawn == [each.answer[0] for each in alive.roll_out([request] * 2000, temperature=0.7, seed=3)]
+    assert drawn != [each.answer[0] for each in alive.roll_out([request] * 2000, temperature=0.7, seed=4)]
+    with torch.no_grad():
+        ids = torch.tensor([alive.tokens.prompt(PROMPTS[0])])
+        expected = torch.softmax(reference[0](ids).logits[0, -1] / 0.7, -1)
+    found = torch.bincount(torch.tensor(drawn), minlength=len(expected)) / len(drawn)
+    assert (found - expected).abs().max() < 0.04
+
+
+def test_rollouts_have_the_tokens_of_their_answers(alive):
+    requests = [GenerationRequest(prompt, (".",), 12) for prompt in PROMPTS]
+    greedy = alive.roll_out(requests, temperature=0)
+    assert [each.response for each in greedy] == alive.generate(requests)
+    for each, request in zip(greedy, requests, strict=True):
+        assert list(each.prompt) == alive.tokens.prompt(request.prompt)
+        assert len(each.answer) == each.response.tokens
+        whole = alive.tokens.text([*each.prompt, *each.answer])
+        assert whole.startswith(request.prompt + each.response.text)
+    with pytest.raises(ValueError, match="temperature of at least 0, found -1"):
+        alive.roll_out(requests, temperature=-1)
+
+
 def test_time_that_is_up_ends_every_answer(alive):
     found = alive.generate([GenerationRequest(p, max_tokens=50) for p in PROMPTS], seconds=0.0)
     assert [(r.ended, r.tokens, r.text) for r in found] == [("seconds", 0, "")] * 4

@@ -17,7 +17,7 @@ _CELL = 30
 
 
 def reward_chart(rows: Sequence[Row], *, description: str) -> dict[str, Any]:
-    """Mean reward of each step with its spread, and scores on the validation samples.
+    """Mean reward of each step, and scores on the validation samples.
 
     Args:
         rows: The history.

@@ -122,7 +122,8 @@ def _ends(blocks: Mapping[int, np.ndarray]) -> list[str]:
 def _gains(expert: ExpertVector) -> dict[str, dict[int, np.ndarray]]:
     """Gains by kind of matrix and number of the block."""
     found: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
-    for number, layer in enumerate(group_layers(list(expert))):
+    for layer in group_layers(list(expert)):
+        number = int(layer.name.rpartition(".")[2])  # experts adapt matrices of blocks, which are numbered
         for name in layer.tensors:
             found[name.split(".")[-2]][number] = expert.gains(name).double().numpy()
     return dict(found)

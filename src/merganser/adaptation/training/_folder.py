@@ -21,11 +21,12 @@ from merganser.weights import atomic_write_text
 
 TRAINING_NAME = "training.json"
 EXPERT_NAME, ADAPTER_NAME, MODEL_NAME = "expert.safetensors", "adapter", "model"
+CHECKPOINTS_NAME, WHOLE_NAME = "checkpoint", "whole.json"
 _VERSION = 1
 
 
 def begin(folder: Path, of: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Make the folder of a training, or go on with one.
+    """Make the folder of a training, or go on with one; one that got to no checkpoint gives way to another.
 
     Args:
         folder: The folder.
@@ -45,6 +46,9 @@ def begin(folder: Path, of: Mapping[str, Any]) -> dict[str, Any] | None:
         _write(path, of, None)
         return None
     found = read_training(folder)
+    if found["result"] is None and last_checkpoint(folder) is None:
+        _write(path, of, None)
+        return None
     _check_same(folder, found["of"], json.loads(json.dumps(of)))
     return found["result"]
 
@@ -74,6 +78,17 @@ def read_training(folder: Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError) as error:
         raise RunError(f"{path} is damaged: {error!r}. Train into another folder.") from error
     return found
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The last whole checkpoint of a training; None if there is none."""
+    places = (folder / CHECKPOINTS_NAME).glob(f"checkpoint-*/{WHOLE_NAME}")
+    return max((each.parent for each in places), key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Steps taken before a checkpoint, by its name."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def _write(path: Path, of: Mapping[str, Any], result: Mapping[str, Any] | None) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor
 from transformers import TrainerCallback
 
+from merganser.adaptation.training._folder import WHOLE_NAME, last_checkpoint, step_of
 from merganser.adaptation.training._history import (
     Row,
     append_row,
@@ -29,8 +30,7 @@ from merganser.adaptation.training._history import (
 from merganser.adaptation.training._settings import Training
 from merganser.weights import atomic_write_text, open_checkpoint, save
 
-CHECKPOINTS_NAME = "checkpoint"
-_BEST_NAME, _WHOLE_NAME, _PREFIX = "best.safetensors", "whole.json", "checkpoint-"
+_BEST_NAME = "best.safetensors"
 
 
 class Journal(TrainerCallback):
@@ -72,7 +72,7 @@ class Journal(TrainerCallback):
         """
         place = last_checkpoint(self._folder)
         if place is not None:
-            self.rows = read_history(self._folder, until=_step_of(place))
+            self.rows = read_history(self._folder, until=step_of(place))
             self._seconds_before = self.rows[-1].seconds
             file = open_checkpoint(place / _BEST_NAME)
             self.best = {name: file.read(name).clone() for name in file}
@@ -123,11 +123,10 @@ class Journal(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Make a checkpoint whole, and delete the others."""
-        parent = self._folder / CHECKPOINTS_NAME
-        place = parent / f"{_PREFIX}{state.global_step}"
+        place = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         save(self.best, place / _BEST_NAME, overwrite=True)
-        atomic_write_text(place / _WHOLE_NAME, "{}\n")
-        for other in parent.iterdir():
+        atomic_write_text(place / WHOLE_NAME, "{}\n")
+        for other in place.parent.iterdir():
             if other != place:
                 shutil.rmtree(other)
 
@@ -145,13 +144,3 @@ class Journal(TrainerCallback):
         append_row(row, self._folder)
         if self._watch is not None:
             self._watch(row)
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The last whole checkpoint of a training; None if there is none."""
-    places = (folder / CHECKPOINTS_NAME).glob(f"{_PREFIX}*/{_WHOLE_NAME}")
-    return max((each.parent for each in places), key=_step_of, default=None)
-
-
-def _step_of(place: Path) -> int:
-    return int(place.name.removeprefix(_PREFIX))

@@ -19,6 +19,11 @@ _ORDER, _ANSWERS = 0, 1
 _SHOWN = 120
 """Characters of a text that a message shows."""
 
+_MEND = (
+    "Mend the scorer. The last checkpoint is kept: the same training goes on from it, unless the scorer's own code is "
+    "part of the task's digest, which then differs."
+)
+
 
 class Answered(NamedTuple):
     """Answers of one step.
@@ -87,14 +92,12 @@ class Lessons:
         except Exception as error:  # a scorer may be anybody's
             raise TaskError(
                 f"{self._task.name} cannot grade an answer: {type(error).__name__}: {error}. "
-                f"{self._quoted(position, response)} Mend the scorer, and give the same command again: training goes "
-                "on from its last checkpoint."
+                f"{self._quoted(position, response)} {_MEND}"
             ) from error
         if not 0 <= score <= 1:
             raise TaskError(
                 f"{self._task.name} must grade answers with scores in [0, 1], but one got {score}. "
-                f"{self._quoted(position, response)} Mend the scorer, and give the same command again: training goes "
-                "on from its last checkpoint."
+                f"{self._quoted(position, response)} {_MEND}"
             )
         return score
 

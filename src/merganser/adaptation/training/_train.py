@@ -18,7 +18,14 @@ from merganser.adaptation._expert_file import open_expert, save_expert
 from merganser.adaptation._peft_expert import expert_from_peft
 from merganser.adaptation.training._adapters import Adapter, Full, Svf, adapter_facts
 from merganser.adaptation.training._extra import versions, without_notices
-from merganser.adaptation.training._folder import ADAPTER_NAME, EXPERT_NAME, MODEL_NAME, begin, finish
+from merganser.adaptation.training._folder import (
+    ADAPTER_NAME,
+    CHECKPOINTS_NAME,
+    EXPERT_NAME,
+    MODEL_NAME,
+    begin,
+    finish,
+)
 from merganser.adaptation.training._history import Row, best_look, read_history
 from merganser.adaptation.training._settings import Training
 from merganser.evaluation import (
@@ -125,7 +132,8 @@ def train(
         TaskError: If the task's answers are not written and graded, a supervised step finds no right answer, or a
             reward raises or is no score. Checkpoints stay.
         NonFiniteOutputError: If the model's output becomes NaN or infinite. Checkpoints stay.
-        RunError: If the folder holds another training.
+        RunError: If the folder holds another training that got to a checkpoint.
+        ValueError: If the adapter's choice of matrices is wrong, or torch has no such element type or device.
         OutputError: If the folder holds something else, or cannot be written.
         CheckpointError: If the base or a checkpoint is damaged.
     """
@@ -136,6 +144,7 @@ def train(
     parts = {name: _generative(name, getattr(splits, name)) for name in ("search", "validation", "test")}
     search = parts["search"]
     assert search is not None
+    adapter.matrices(checkpoint)  # a choice that is wrong shows before a folder is made
     of = _identity(checkpoint, parts, adapter, settings, dtype)
     of["versions"] = {"merganser": __version__} | libraries
     found = begin(place, of)
@@ -160,7 +169,7 @@ def _trained(
     """Train, leave the live model with the best, write that, and say what came of it."""
     from transformers import PrinterCallback
 
-    from merganser.adaptation.training._journal import CHECKPOINTS_NAME, Journal
+    from merganser.adaptation.training._journal import Journal
     from merganser.adaptation.training._trainer import make_trainer
 
     search, validation = parts["search"], parts["validation"]
