@@ -212,6 +212,12 @@ def test_names_that_mean_something_else_are_refused(stories, experts, name):
         AdaptiveModel.of(stories, {name: experts["cats"]})
 
 
+def test_a_dispatcher_alone_has_nobody_to_choose(stories, experts):
+    model = AdaptiveModel.of(stories, {"who": experts["cats"]}, ByExpert("who"))
+    with pytest.raises(ValueError, match="no expert that a request could go to"):
+        model.generate(REQUESTS)
+
+
 def test_a_model_without_experts_is_refused(stories):
     with pytest.raises(ValueError, match="at least one expert"):
         AdaptiveModel.of(stories, {})

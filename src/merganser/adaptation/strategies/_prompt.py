@@ -141,7 +141,12 @@ class DispatchPrompt:
             asked: The model.
             requests: The requests.
             voice: The expert that it speaks as; None for the base.
+
+        Raises:
+            ValueError: If there is no expert that a request could go to.
         """
+        if not asked.descriptions:
+            raise ValueError("There is no expert that a request could go to. Add one besides the dispatcher.")
         prompts = [self._prompt(asked, request) for request in requests]
         if self.read == "boxed":
             wanted = [GenerationRequest(prompt, (), self.max_tokens) for prompt in prompts]
