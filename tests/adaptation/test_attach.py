@@ -280,3 +280,11 @@ def test_truncated_decompositions_are_additive_only(model, factors):
     with pytest.raises(ValueError, match="`factored` needs all of them"):
         adapted.learn(expert_of(few), factored=True)
     assert {len(p) for p in adapted.learn(expert_of(few)).values()} == {6}
+
+
+def test_an_expert_that_was_removed_is_known_no_more(adapted, factors):
+    adapted.add("one", expert_of(factors))
+    adapted.remove("one")
+    assert not adapted.experts
+    with pytest.raises(ValueError, match="There is no expert 'one'; added were: none"):
+        adapted.remove("one")

@@ -7,6 +7,7 @@ from typing import Any
 
 from merganser.adaptation._expert import ExpertVector, identity
 from merganser.adaptation._mix import mix
+from merganser.adaptation._scales import scale_checkpoints
 from merganser.merging import METHODS, merge
 
 
@@ -34,5 +35,5 @@ def merge_experts(experts: Sequence[ExpertVector], method: str, **parameters: An
     like = mix(experts, [0.0] * len(experts))  # checks that they are of one base
     rule = METHODS.get(method)
     base = identity(like).as_checkpoint() if rule is not None and rule.rule.base == "required" else None
-    merged = merge([expert.as_checkpoint() for expert in experts], method, base=base, **parameters)
+    merged = merge(scale_checkpoints(experts), method, base=base, **parameters)
     return ExpertVector.from_checkpoint(merged, like)

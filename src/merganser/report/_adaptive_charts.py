@@ -44,10 +44,11 @@ def _weight_map(rows: list[dict[str, Any]], experts: tuple[str, ...], descriptio
     import altair as alt
 
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    blocks = list(dict.fromkeys(row["block"] for row in rows))
     most = max((abs(row["weight"]) for row in rows), default=1.0) or 1.0
     spacing = alt.Scale(paddingInner=_GAP / (_GAP + _ROW * len(kinds)))
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("block:O", title="block", axis=alt.Axis(labelAngle=0)),
+        x=alt.X("block:O", sort=blocks, title="block", axis=alt.Axis(labelAngle=0)),
         y=alt.Y(
             "expert:N",
             sort=list(experts),
@@ -75,6 +76,12 @@ def _block_of(matrix: str) -> str:
     """
     found = _BLOCK.search(matrix)
     return found[1] if found else "–"
+
+
+def kinds_of(mixture: Mixture) -> list[str]:
+    """Matrices of a block, in the order of the map's rows; none where all have the same weights."""
+    weights = mixture.weights
+    return [] if isinstance(weights, tuple) else list(dict.fromkeys(_kind_of(matrix) for matrix in weights))
 
 
 def _kind_of(matrix: str) -> str:

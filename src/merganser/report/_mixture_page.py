@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from merganser.adaptation.strategies import MixtureFound
 from merganser.evaluation import Interval
-from merganser.report._adaptive_charts import search_chart, weights_chart
+from merganser.report._adaptive_charts import kinds_of, search_chart, weights_chart
 from merganser.report._html import Html, element, table
 from merganser.report._interval_chart import interval_chart
 from merganser.report._page import chart_place, page
 from merganser.report._sections import Section, section
-from merganser.report._words import counted, duration, percent, percent_interval
+from merganser.report._words import counted, duration, listed, percent, percent_interval
 from merganser.weights import atomic_write_text
 
 
@@ -71,8 +71,11 @@ def _standings(found: MixtureFound) -> Section:
 def _weights(found: MixtureFound) -> Section:
     mixture = found.mixture
     words = "Weight of each expert; what the weights lack to 1 is the base."
-    if not isinstance(mixture.weights, tuple):
-        words = "Weight of each expert, matrix by matrix: the fuller the colour, the larger; point at a cell for it."
+    if kinds := kinds_of(mixture):
+        words = (
+            f"Weight of each expert, matrix by matrix; rows from the top: {listed(kinds, most=len(kinds))}. The fuller "
+            "the colour, the larger; orange is negative. Point at a cell for the number."
+        )
     means = mixture.mean_weights()
     rows = [[name, f"{weight:.3f}"] for name, weight in means.items()]
     chart = weights_chart(mixture, description=words)

@@ -83,7 +83,7 @@ def test_a_mixture_per_matrix_is_what_mix_makes(model, experts, stories):
 
 
 def test_the_base_chooses_the_label_that_is_most_probable_to_it(model, stories):
-    prompt = DispatchPrompt("{request} and the {experts}", other=None)
+    prompt = DispatchPrompt("{request} and the {experts}", other=None, calibrate=False)
     model.strategy = ByPrompt(prompt)
     base = load(stories)
     for request in PROMPTS:
@@ -106,7 +106,7 @@ def test_the_first_pass_speaks_as_the_dispatcher_which_no_request_goes_to(model)
 
 def test_other_is_the_base_exactly(model, stories):
     # an expert's name that the model finds improbable: everything is `other`
-    prompt = DispatchPrompt("{request}", answer=" {label}")
+    prompt = DispatchPrompt("{request}", answer=" {label}", calibrate=False)
     model.specialists = {"zzqxw zzqxw zzqxw": model.specialists["cats"]}
     model.strategy = ByPrompt(prompt)
     with model.traced() as traces:
@@ -133,6 +133,16 @@ def test_calibration_takes_away_what_is_probable_whatever_the_request(model):
     calibrated = torch.tensor([totals[k] - totals[k + 3] for k in range(3)], dtype=torch.float64)
     assert plain.expert == NAMES[int(calibrated.argmax())]
     assert plain.sure == pytest.approx(calibrated.softmax(0).max().item(), abs=1e-4)
+
+
+def test_by_itself_the_base_is_calibrated_and_a_dispatcher_is_not(model):
+    def sure(strategy):
+        model.strategy = strategy
+        return [decision.sure for decision in model.decide(PROMPTS)]
+
+    always, never = DispatchPrompt(calibrate=True), DispatchPrompt(calibrate=False)
+    assert sure(ByPrompt()) == sure(ByPrompt(always)) != sure(ByPrompt(never))
+    assert sure(ByExpert("birds")) == sure(ByExpert("birds", never)) != sure(ByExpert("birds", always))
 
 
 def test_a_trace_says_who_answered_and_what_both_passes_cost(model):
@@ -210,6 +220,12 @@ def test_asking_as_somebody_unknown_is_refused(model):
 def test_names_that_mean_something_else_are_refused(stories, experts, name):
     with pytest.raises(ValueError, match="No expert can be called"):
         AdaptiveModel.of(stories, {name: experts["cats"]})
+
+
+def test_a_dispatcher_alone_has_nobody_to_choose(stories, experts):
+    model = AdaptiveModel.of(stories, {"who": experts["cats"]}, ByExpert("who"))
+    with pytest.raises(ValueError, match="no expert that a request could go to"):
+        model.generate(REQUESTS)
 
 
 def test_a_model_without_experts_is_refused(stories):

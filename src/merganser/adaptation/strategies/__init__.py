@@ -28,9 +28,10 @@ from merganser.adaptation.strategies._decision import OTHER, Cost, Decision, Tra
 from merganser.adaptation.strategies._dispatch_task import write_dispatch_task
 from merganser.adaptation.strategies._folder import is_adaptive, open_adaptive, save_adaptive
 from merganser.adaptation.strategies._found import Generation, MixtureFound, MixtureSearch, Standing
-from merganser.adaptation.strategies._model import AdaptiveModel, Specialist
+from merganser.adaptation.strategies._model import AdaptiveModel
 from merganser.adaptation.strategies._prompt import TEMPLATES, DispatchPrompt, Read
 from merganser.adaptation.strategies._search import search_mixture
+from merganser.adaptation.strategies._specialist import Specialist
 from merganser.adaptation.strategies._strategies import ByExpert, ByPrompt, Fixed, Mixture, Strategy
 
 __all__ = [

@@ -22,8 +22,8 @@ from pydantic.dataclasses import dataclass
 from merganser._errors import ConfigError
 from merganser._settings_file import checked, read_yaml
 from merganser.adaptation._expert_file import open_expert
-from merganser.adaptation.strategies._model import Specialist
 from merganser.adaptation.strategies._prompt import DispatchPrompt
+from merganser.adaptation.strategies._specialist import Specialist
 from merganser.adaptation.strategies._strategies import ByExpert, ByPrompt, Strategy
 
 DISPATCHER = "dispatcher"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -73,3 +74,13 @@ class Trace:
             "first": self.first._asdict(),
             "second": self.second._asdict(),
         }
+
+
+def timed(costs: Sequence[Cost], seconds: float) -> list[Cost]:
+    """Seconds of a batch, divided by tokens."""
+    tokens = [cost.read + cost.written for cost in costs]
+    total = sum(tokens)
+    return [
+        cost._replace(seconds=seconds * each / total if total else seconds / len(costs))
+        for cost, each in zip(costs, tokens, strict=True)
+    ]

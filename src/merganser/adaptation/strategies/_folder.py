@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from merganser._errors import CheckpointError, OutputError
 from merganser.adaptation._decomposition import decompose
 from merganser.adaptation._expert_file import open_expert, save_expert
-from merganser.adaptation.strategies._model import AdaptiveModel, Specialist
+from merganser.adaptation.strategies._model import AdaptiveModel
+from merganser.adaptation.strategies._specialist import Specialist
 from merganser.adaptation.strategies._strategies import strategy_from_json
 from merganser.weights import (
     Checkpoint,

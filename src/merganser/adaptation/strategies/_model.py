@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, final
+from typing import TYPE_CHECKING, Any, cast
 
 from merganser.adaptation._attach import AdaptedModel, attach
 from merganser.adaptation._decomposition import decompose
 from merganser.adaptation._expert import ExpertVector
-from merganser.adaptation.strategies._decision import MIXTURE, OTHER, Cost, Decision, Trace
+from merganser.adaptation.strategies._decision import MIXTURE, OTHER, Cost, Decision, Trace, timed
+from merganser.adaptation.strategies._specialist import Specialist
 from merganser.adaptation.strategies._strategies import ByPrompt, Mixture, Strategy
 from merganser.models import (
     Continuation,
@@ -31,20 +31,6 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 1 << 16
 """Rendered chats of which is known what the user said."""
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Specialist:
-    """An expert and what it is for.
-
-    Attributes:
-        vector: The expert.
-        description: What requests it is for, in one sentence.
-    """
-
-    vector: ExpertVector
-    description: str = ""
 
 
 class AdaptiveModel(SpokenModel):
@@ -110,9 +96,8 @@ class AdaptiveModel(SpokenModel):
         matrices = dict.fromkeys(matrix for each in found.values() for matrix in each.vector)
         factors = decompose(opened, [name for name in matrices if name in opened], cache=cache)
         alive = load(opened, dtype=dtype, device=device)
-        adapted = attach(
-            alive.module, factors, names=alive.name_on_disk, check=False
-        )  # written from it just now
+        # its weights were written from `opened` just now, which `factors` are of: no need to check
+        adapted = attach(alive.module, factors, names=alive.name_on_disk, check=False)
         for name, each in found.items():
             adapted.add(name, each.vector)
         return cls(alive, opened, adapted, found, strategy or ByPrompt())
@@ -307,16 +292,6 @@ class AdaptiveModel(SpokenModel):
             Cost(each.cost.read + (self._length(each.prompt) if each.prompt else 0), each.cost.written)
             for each in decisions
         ]
-        passes = _timed(decided, times[0]), _timed(answered, times[1])
+        passes = timed(decided, times[0]), timed(answered, times[1])
         for request, decision, first, second in zip(requests, decisions, *passes, strict=True):
             self._traces.append(Trace(self._said.get(request, request), decision, first, second))
-
-
-def _timed(costs: Sequence[Cost], seconds: float) -> list[Cost]:
-    """Seconds of a batch, divided by tokens."""
-    tokens = [cost.read + cost.written for cost in costs]
-    total = sum(tokens)
-    return [
-        cost._replace(seconds=seconds * each / total if total else seconds / len(costs))
-        for cost, each in zip(costs, tokens, strict=True)
-    ]

@@ -7,7 +7,8 @@ r"""The question of the first pass: which expert is a request for?
 
 The first needs one pass over the prompt, always finds a label, and says how sure it is: the softmax of the labels'
 log-probabilities. With `calibrate` what the model finds probable whatever the request (an empty one) is subtracted
-before (Zhao et al.). The second is what *Transformer²* does.
+before (Zhao et al.); an untrained base needs that, a dispatcher has learnt without. The second is what *Transformer²*
+does.
 
 References:
     Sun et al., *Transformer²: Self-Adaptive LLMs*, ICLR 2025, https://arxiv.org/abs/2501.06252
@@ -73,7 +74,8 @@ class DispatchPrompt:
         other: What `other` is for; None if there is no such label, so that an expert is always chosen.
         read: How the label is read off.
         chat: Put the prompt into the model's chat template, as a user's words.
-        calibrate: Subtract the labels' log-probabilities after an empty request.
+        calibrate: Subtract the labels' log-probabilities after an empty request; None to do so if the base is asked,
+            but not if a dispatcher is.
         max_tokens: Most tokens that are written, for `boxed`.
 
     Raises:
@@ -87,7 +89,7 @@ class DispatchPrompt:
     other: str | None = "anything else, or unclear"
     read: Read = "likelihood"
     chat: bool = False
-    calibrate: bool = False
+    calibrate: bool | None = None
     max_tokens: int = 64
 
     def __post_init__(self) -> None:
@@ -141,7 +143,12 @@ class DispatchPrompt:
             asked: The model.
             requests: The requests.
             voice: The expert that it speaks as; None for the base.
+
+        Raises:
+            ValueError: If there is no expert that a request could go to.
         """
+        if not asked.descriptions:
+            raise ValueError("There is no expert that a request could go to. Add one besides the dispatcher.")
         prompts = [self._prompt(asked, request) for request in requests]
         if self.read == "boxed":
             wanted = [GenerationRequest(prompt, (), self.max_tokens) for prompt in prompts]
@@ -149,7 +156,7 @@ class DispatchPrompt:
             return [self._parsed(*pair, asked) for pair in zip(prompts, answers, strict=True)]
         found = self._weighed(asked, prompts, voice)
         values = [[label.total for label in each] for each in found]
-        if self.calibrate:
+        if voice is None if self.calibrate is None else self.calibrate:
             [before] = self._weighed(asked, [self._prompt(asked, "")], voice)
             values = [[v - b.total for v, b in zip(each, before, strict=True)] for each in values]
         labels = self.labels(asked.descriptions)
