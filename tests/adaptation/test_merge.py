@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from merganser import CheckpointError
 from merganser.adaptation import ExpertVector, merge_experts, mix
 
 from .conftest import expert_of
@@ -42,5 +41,12 @@ def test_experts_that_do_not_belong_together_are_refused(factors):
         merge_experts([one, ExpertVector.from_gains(one.vectors, dict.fromkeys(one, "other"))], "linear")
     with pytest.raises(ValueError, match=r"no merge method `tise`\. Did you mean `ties`"):
         merge_experts([one, one], "tise")
-    with pytest.raises(CheckpointError):
-        merge_experts([one, expert_of(factors, rank=5)], "linear")
+
+
+def test_where_an_expert_has_no_direction_it_is_the_base(factors):
+    whole, short = expert_of(factors), expert_of(factors, seed=1, rank=5)
+    merged = merge_experts([whole, short], "linear")
+    for name in merged:
+        wanted = whole.gains(name).clone() / 2
+        wanted[:5] += short.gains(name) / 2
+        torch.testing.assert_close(merged.gains(name), wanted, atol=1e-6, rtol=1e-5)

@@ -14,6 +14,8 @@ from merganser.merging import METHODS, merge
 def merge_experts(experts: Sequence[ExpertVector], method: str, **parameters: Any) -> ExpertVector:
     """One expert out of several, by a method of `merganser.merging.METHODS`.
 
+    Where one of them does not adapt a matrix or a direction, its scale there is 1.
+
     Args:
         experts: Experts of one base.
         method: The method's name.
@@ -24,7 +26,6 @@ def merge_experts(experts: Sequence[ExpertVector], method: str, **parameters: An
 
     Raises:
         ValueError: If the experts are of different bases, or the method is unknown or does not take them.
-        CheckpointError: If they do not adapt the same directions of the same matrices.
 
     Examples:
         >>> import torch

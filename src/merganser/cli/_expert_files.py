@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from merganser.adaptation import adapted_digests, identity, is_expert, open_expert, scale_checkpoints
 from merganser.weights import Checkpoint, open_checkpoint
 
 
@@ -32,6 +31,8 @@ def scales_of_experts(
             f"Expected models, or experts of one base, but {expert} is an expert and {model} is none. Compare experts "
             "with each other; as a model, an expert is the base with it folded in: `save(fold(base, expert), …)`."
         )
+    from merganser.adaptation import adapted_digests, identity, open_expert, scale_checkpoints
+
     experts = [open_expert(reference) for reference in references]
     if base is not None:
         adapted_digests(experts, open_checkpoint(base))
@@ -58,4 +59,10 @@ def refuse_experts(references: Sequence[str]) -> None:
 
 def _is_expert_file(reference: str) -> bool:
     path = Path(reference).expanduser()
-    return path.suffix == ".safetensors" and path.is_file() and is_expert(open_checkpoint(path))
+    if path.suffix != ".safetensors":
+        return False
+    from merganser.adaptation import (
+        is_expert,  # not before: it takes a second that merging folders need not wait
+    )
+
+    return path.is_file() and is_expert(open_checkpoint(path))
