@@ -99,12 +99,8 @@ def whole(done: Trained, base: Path, folder: Path) -> Path:
     if done.kind == "full":
         return done.path
     if not folder.exists():
-        adapted = (
-            fold(merganser.open(base), done.expert())
-            if done.kind == "svf"
-            else merganser.open(f"{base}+{done.path}")
-        )
-        merganser.save(adapted, folder)
+        adapted = fold(merganser.open(base), done.expert()) if done.kind == "svf" else f"{base}+{done.path}"
+        merganser.merge([adapted], "passthrough", out=folder)
     return folder
 
 
