@@ -62,6 +62,8 @@ def main() -> None:
     for arm in ("svf", "lora-1", "full"):
         last = f"sequence/{arm}/{len(SKILLS) - 1}-{SKILLS[-1]}"
         print(f"| {arm} | " + " | ".join(spread(drawn_of(scores, last, task)) for task in SKILLS) + " |")
+    show_strategies()
+    show_ways()
     print("\nThe skill that the base lacks, from examples\n")
     for arm in ("svf", "lora-1", "full"):
         print(f"| {arm} | {spread(drawn_of(scores, f'mirror/{arm}', 'mirror'))} |")
@@ -69,9 +71,7 @@ def main() -> None:
 
 def score_all() -> dict[Key, Score]:
     """Scores of everything that is trained; those that are known are read."""
-    lines = SCORES.read_text().splitlines() if SCORES.exists() else []
-    rows = [json.loads(line) for line in lines]
-    known = {Key(*row["key"]): Score(*row["score"]) for row in rows}
+    known = {Key(*row["key"]): Score(*row["score"]) for row in rows_of(SCORES)}
     with SCORES.open("a") as file:
         for place, seed, model in trained_models():
             tasks = ["mirror"] if place.startswith("mirror") else [*SKILLS, "new"]
@@ -138,6 +138,35 @@ def show_arm(arm: str, scores: Mapping[Key, Score]) -> None:
     if own:
         cells = (spread([statistics.fmean(of[seed]) for seed in of]) for of in (own, drawn, others))
         print(f"| {arm} | " + " | ".join(cells) + " |")
+
+
+def show_strategies() -> None:
+    """Greedy score of every strategy on every task."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows_of(RUNS / "strategies.jsonl"):
+        found[row["strategy"]][row["task"]].append(row["score"])
+    tasks = (*SKILLS, "mixed", "new")
+    print("\nStrategies, greedy: " + ", ".join(tasks) + "\n")
+    for strategy, by_task in found.items():
+        print(f"| {strategy} | " + " | ".join(spread(by_task[task]) for task in tasks) + " |")
+
+
+def show_ways() -> None:
+    """Ways to find an expert with as many rollouts."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows_of(RUNS / "evolved" / "ways.jsonl"):
+        found[row["task"], row["way"]].append(row)
+    print("\nWays with the same rollouts: test score, rollouts besides to choose the winner, CPU-seconds\n")
+    for (task, way), rows in found.items():
+        scores, more, cpu = ([row[key] for row in rows] for key in ("test", "choosing", "cpu_seconds"))
+        print(
+            f"| {task} | {way} | {spread(scores)} | {statistics.fmean(more):,.0f} | {statistics.fmean(cpu):.0f} |"
+        )
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Lines of JSON; none if the file is not there."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def drawn_of(scores: Mapping[Key, Score], place: str, task: str) -> list[float]:
