@@ -1,5 +1,6 @@
 """What README and docs show works: Python blocks run, commands are accepted, links lead somewhere."""
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 PAGES += [ROOT / "benchmarks" / "README.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+WHO = ("One day", "Lily was", "Tom had", "The dog", "A cat", "The sun", "Mom saw", "He is")
 SMALL = {"evolve": ["--budget", "60", "--quiet"]}
 
 
@@ -21,8 +23,14 @@ def blocks(language):
 
 
 def lay_out(folder):
-    """What the pages assume to lie in the folder: a small real model, and a text."""
+    """What the pages assume to lie in the folder: a small real model, a text, and a task."""
     (folder / "stories260k").symlink_to(ROOT / "tests" / "data" / "stories260k")
+    asked = [f"{who} {word}" for who in WHO for word in ("so", "red", "big")]
+    rows = [json.dumps({"question": question, "answer": "the"}) for question in asked]
+    (folder / "the.jsonl").write_text("\n".join(rows))
+    (folder / "the.yaml").write_text(
+        'data: the.jsonl\ntemplate: "{question}"\nscorer: contains\nmax_tokens: 4\n'
+    )
     (folder / "texts.txt").write_text("Once upon a time there was a little dog who ran away. " * 50)
 
 
