@@ -218,7 +218,8 @@ def test_experts_evolve_over_a_base_in_half_precision(folder, tmp_path):
     save_expert(ExpertVector.from_gains(gains, factors.digests), tmp_path / "expert.safetensors")
     models = [str(tmp_path / "expert.safetensors"), str(half)]
     for dtype in (None, "float32"):
-        settings = settings_of(folder, models=models, adapt={"base": str(half)}, dtype=dtype)
+        keys = {"adapt": {"base": str(half)}, "dtype": dtype, "budget": {"evaluations": 2}}
+        settings = settings_of(folder, models=models, **keys)
         outcome = evolve_settings(settings, run=tmp_path / f"run-{dtype}")
         assert outcome.failures == 0
         assert any("`dtype: float32`" in note for note in make_plan(settings).notes) == (dtype is None)
