@@ -4,6 +4,7 @@
 | --- | --- |
 | [`CTMConfig`][], [`PRESETS`][] | sizes and parts; the paper's experiments by name |
 | [`CTM`][] | the model |
+| [`from_official`][] | a model from the official code's tensors and arguments |
 | [`Thought`][], [`Trace`][] | what it makes of its inputs, tick by tick, and what happened inside |
 | [`ThoughtState`][] | what it remembers between inputs |
 | [`Thinking`][], [`Tick`][] | thinking tick by tick, to stop early |
@@ -21,6 +22,7 @@ from merganser.thinking._config import PRESETS, CTMConfig
 
 if TYPE_CHECKING:
     from merganser.thinking._model import CTM
+    from merganser.thinking._pretrained import from_official
     from merganser.thinking._think import Thinking, Tick
     from merganser.thinking._thought import Thought, ThoughtState, Trace, certainty, split_positions
 
@@ -32,6 +34,7 @@ _HOMES = {
     "Tick": "_think",
     "Trace": "_thought",
     "certainty": "_thought",
+    "from_official": "_pretrained",
     "split_positions": "_thought",
 }
 
@@ -45,6 +48,7 @@ __all__ = [
     "Tick",
     "Trace",
     "certainty",
+    "from_official",
     "split_positions",
 ]
 
