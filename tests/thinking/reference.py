@@ -1,4 +1,4 @@
-"""A thought machine in the plainest way: from the paper's definitions, slow, neuron by neuron, nothing kept between ticks.
+"""A thought machine in the plainest way: from the paper's definitions, slow, neuron by neuron, nothing kept.
 
 Synchronisation is the decayed inner product of whole histories, a memory is a list, attention projects its tokens again
 at every tick. Only the backbone is the model's own: the official module's outputs are what holds that.
@@ -74,9 +74,11 @@ def synapse(config, w, inputs):
         for i in range(config.synapse_blocks):
             inputs = norm(w, f"synapse.{i}.norm", gate(linear(w, f"synapse.{i}.linear", inputs)))
         return inputs
+
     def step(name, x):
         x = norm(w, f"synapse.{name}.norm", linear(w, f"synapse.{name}.linear", x))
         return x * torch.sigmoid(x)
+
     levels = [step("first", inputs)]
     for i in range(config.synapse_depth - 1):
         levels.append(step(f"down.{i}", levels[-1]))
