@@ -58,9 +58,8 @@ def synchronisation(w, which, history, max_decay):
 def look(config, w, features, asking):
     tokens = features.flatten(2).transpose(1, 2)
     tokens = norm(w, "attention.norm", linear(w, "attention.project", tokens))
-    weights, biases = w["attention.qkv.weight"].chunk(3), w["attention.qkv.bias"].chunk(3)
-    query = linear(w, "attention.ask", asking) @ weights[0].t() + biases[0]
-    keys, values = tokens @ weights[1].t() + biases[1], tokens @ weights[2].t() + biases[2]
+    query = linear(w, "attention.query", linear(w, "attention.ask", asking))
+    keys, values = linear(w, "attention.keys_values", tokens).chunk(2, dim=-1)
     depth, seen = config.width // config.heads, []
     for head in range(config.heads):
         part = slice(head * depth, (head + 1) * depth)

@@ -44,7 +44,7 @@ def test_a_checkpoint_shows_tensors_and_layers(tmp_path):
     machine(synapse_depth=3).save_pretrained(tmp_path / "model")
     checkpoint = merganser.open(tmp_path / "model")
     layers = [layer.name for layer in checkpoint.layers]
-    assert {"synapse.down.0", "synapse.up.1", "neurons.layers.0", "attention.qkv", "head"} <= set(layers)
+    assert {"synapse.down.0", "synapse.up.1", "neurons.layers.0", "attention.query", "head"} <= set(layers)
     assert checkpoint.spec("neurons.layers.0.weight").shape == (12, 4, 3)
     assert checkpoint.config["model_type"] == "ctm"
 

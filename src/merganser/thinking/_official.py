@@ -69,7 +69,6 @@ _NAMES = [
     (r"kv_proj\.0\.", "attention.project."),
     (r"kv_proj\.1\.", "attention.norm."),
     (r"q_proj\.", "attention.ask."),
-    (r"attention\.in_proj_", "attention.qkv."),
     (r"attention\.out_proj\.", "attention.out."),
     (r"synapses\.first_projection\.0\.", "synapse.first.linear."),
     (r"synapses\.first_projection\.1\.", "synapse.first.norm."),
@@ -113,6 +112,7 @@ _CHANNELS = (  # where each backbone shows how many numbers an input has
 )
 _SLIDING_DECAY = 4.0
 _AGENT = "recurrent_model."
+_IN_PROJECTION = "attention.in_proj_"
 
 
 def is_official(arguments: Mapping[str, Any]) -> bool:
@@ -217,7 +217,12 @@ def our_tensors(tensors: Mapping[str, Tensor], config: CTMConfig) -> dict[str, T
     for name, tensor in tensors.items():
         if "neuron_indices" in name or name.endswith(("num_batches_tracked", "diagonal_mask_out")):
             continue
-        ours[our_name(name)] = _neurons_first(name, tensor)
+        if name.startswith(_IN_PROJECTION):
+            part = name.removeprefix(_IN_PROJECTION)
+            sizes = [config.width, 2 * config.width]
+            ours[f"attention.query.{part}"], ours[f"attention.keys_values.{part}"] = tensor.split(sizes)
+        else:
+            ours[our_name(name)] = _neurons_first(name, tensor)
     for theirs, which in (("out", "output"), ("action", "action")):
         if which == "action" and not config.heads:
             continue
