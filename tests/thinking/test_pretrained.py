@@ -77,6 +77,28 @@ def test_a_model_is_compared_without_a_file():
     assert len(found.pairs) == 1
 
 
+class Answering(CTM):
+    """Answers pictures of 8×8 pixels as other networks do."""
+
+    def forward(self, inputs):
+        return super().forward(inputs.view(-1, 1, 8, 8) / 16).answer()
+
+
+def test_models_are_evolved(tmp_path, small_npz):
+    config = SMALL(outputs=10, positions=1, ticks=2, backbone="digits", channels=1)
+    models = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        models.append(Answering(config))
+    outcome = merganser.evolve(
+        models, str(small_npz), search={"population": 3}, budget=12, run=tmp_path / "run", out=tmp_path / "best"
+    )
+    assert outcome.finished
+    assert not outcome.failures
+    tensors = merganser.open(tmp_path / "best")
+    assert torch.equal(tensors.read("output.left"), models[0].output.left)
+
+
 def test_what_does_not_fit_is_named(tmp_path):
     model = machine()
     model.save_pretrained(tmp_path / "model")

@@ -132,6 +132,14 @@ def test_chosen_ticks_of_each_row_are_read_with_their_gradients():
         thought.read(torch.tensor([0, 1]))
 
 
+def test_the_answer_is_that_of_the_most_certain_tick():
+    model, inputs = exact()
+    thought = model(inputs)
+    for row, answer in enumerate(thought.answer()):
+        best = max(range(thought.ticks), key=lambda tick: thought.certainties[row, tick].item())
+        close(answer, thought.predictions[row, :, best])
+
+
 def test_predictions_looked_at_without_gradients_have_them_later():
     model, inputs = exact()
     thought = model(inputs)
