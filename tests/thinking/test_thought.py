@@ -214,6 +214,17 @@ def test_dropout_is_drawn_anew_at_every_tick_and_by_torch_alone():
     close(model(inputs).predictions, think(model, inputs, 4)[0])
 
 
+def test_what_is_computed_twice_has_the_same_gradients():
+    model, inputs = exact(dropout=0.5, neuron_dropout=0.5, hidden=3, synapse_depth=2)
+    found = []
+    for recompute in (False, True):
+        torch.manual_seed(1)
+        loss = model(inputs, recompute=recompute).predictions.square().sum()
+        found.append(torch.autograd.grad(loss, list(model.parameters())))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_pairs_follow_from_the_seed_alone():
     torch.manual_seed(0)
     one = CTM(SMALL(pairing="random-pairing", self_pairs=2))
