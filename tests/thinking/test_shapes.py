@@ -9,7 +9,8 @@ from jaxtyping import install_import_hook
 with install_import_hook(["merganser.thinking"], "beartype.beartype"):
     from merganser.thinking import CTM, CTMConfig, _loop
 _loop.CTM = CTM  # known to type checkers alone, since it would be a circle
-small = dict(outputs=6, positions=2, ticks=3, neurons=16, width=8, heads=2, memory=4, output_neurons=4, action_neurons=4)
+small = dict(outputs=6, positions=2, ticks=3, neurons=16, width=8, heads=2, memory=4)
+small |= dict(output_neurons=4, action_neurons=4)
 agent = dict(heads=0, action_neurons=0, pairing="first-last", sliding=True, outputs=0)
 pictures = [torch.randn(3, 3, 9, 9), torch.randn(3, 3, 9, 9)]
 asked = [

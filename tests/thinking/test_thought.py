@@ -116,6 +116,8 @@ def test_a_state_of_another_batch_is_refused():
         model(inputs, state=model.start(2))
     with pytest.raises(ValueError, match="`ticks` must be at least 1, but is 0"):
         model(inputs, ticks=0)
+    with pytest.raises(ValueError, match=r"Attention needs features .* found \(4, 3\)"):
+        model(inputs[..., 0])
     with pytest.raises(ValueError, match="may be None only with the backbone `questions`"):
         model(None)
 

@@ -162,7 +162,7 @@ class CTM(nn.Module):
             batch: Rows of the batch, where inputs are None.
 
         Raises:
-            ValueError: If inputs are None and nothing says how many rows there are.
+            ValueError: If inputs are None and nothing says how many rows there are, or there are no tokens to see.
         """
         if inputs is None:
             if self.config.backbone != "questions" or batch is None:
@@ -171,13 +171,17 @@ class CTM(nn.Module):
         features = inputs if self.backbone is None else self.backbone(inputs)
         if self.positions is not None:
             features = features + self.positions(features)
-        if self.attention is None:
-            return Observed(
-                None, features.flatten(2).transpose(1, 2).flatten(1) if features.ndim > 2 else features
+        if features.ndim > 2:
+            tokens = features.flatten(2).transpose(1, 2)
+            if self.attention is None:
+                return Observed(None, tokens.flatten(1))
+            return Observed(self.attention.look(tokens), None)
+        if self.attention is not None and self.config.backbone != "questions":
+            raise ValueError(
+                f"Attention needs features (batch, channels, …), but found {tuple(features.shape)}. "
+                "Give inputs at least one token, or use `heads=0`."
             )
-        if features.ndim == 2:
-            return Observed(None, features)
-        return Observed(self.attention.look(features.flatten(2).transpose(1, 2)), None)
+        return Observed(None, features)
 
     @classmethod
     def from_pretrained(cls, reference: str | Path | Checkpoint) -> CTM:
