@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from merganser.thinking._calibration import calibration
 from merganser.thinking._halting import halting_curve, halting_point, halting_ticks

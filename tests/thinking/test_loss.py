@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from merganser.thinking._ctc import ctc_greedy, ctc_loss
 from merganser.thinking._loss import by_position, thought_loss, tick_losses
@@ -21,7 +22,10 @@ def classes_of(seed, classes, *shape):
 
 @given(st.integers(0, 99), st.integers(1, 4), st.integers(1, 4), st.integers(2, 4), st.integers(1, 6))
 def test_loss_equals_the_loop_over_samples_ticks_and_positions(seed, batch, positions, classes, ticks):
-    logits, targets = drawn(seed, batch, positions, classes, ticks), classes_of(seed, classes, batch, positions)
+    logits, targets = (
+        drawn(seed, batch, positions, classes, ticks),
+        classes_of(seed, classes, batch, positions),
+    )
     certainties = drawn(seed + 1, batch, ticks).sigmoid()
     total = 0.0
     for b in range(batch):
@@ -51,7 +55,9 @@ def test_only_the_chosen_ticks_get_a_gradient():
 
 
 def test_of_equal_ticks_the_first_counts():
-    found = thought_loss(torch.zeros(1, 1, 2, 4), torch.full((1, 4), 0.5), torch.zeros(1, 1, dtype=torch.long))
+    found = thought_loss(
+        torch.zeros(1, 1, 2, 4), torch.full((1, 4), 0.5), torch.zeros(1, 1, dtype=torch.long)
+    )
     assert (found.best.item(), found.surest.item()) == (0, 0)
 
 

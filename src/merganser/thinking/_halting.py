@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -46,6 +45,7 @@ def halting_ticks(certainties: Float[Tensor, "batch ticks"], threshold: float) -
         threshold: The certainty that is enough.
 
     Examples:
+        >>> import torch
         >>> halting_ticks(torch.tensor([[0.1, 0.8, 0.9], [0.1, 0.2, 0.3]]), 0.8)
         tensor([1, 2])
     """
@@ -64,7 +64,7 @@ def halting_point(
         certainties: In [0, 1].
         threshold: The certainty that is enough; None to use all ticks.
     """
-    samples, ticks = certainties.shape
+    ticks = certainties.shape[1]
     if threshold is None:
         return HaltingPoint(None, float(scores[:, -1].double().mean()), float(ticks), 0.0, 0.0)
     stops = halting_ticks(certainties, threshold)

@@ -5,7 +5,7 @@ tick $t$, averaged over positions, and $c_{bt}$ for the certainty there.
 
 | rule | formula | here |
 | --- | --- | --- |
-| loss of a tick | $L_{bt} = -\frac1P \sum_p \log \mathrm{softmax}(y_{bp \cdot t})_{\text{target}}$ | [`tick_losses`][] |
+| loss of a tick | $L_{bt} = -\frac1P \sum_p \log \mathrm{softmax}(y_{bpt})_{\text{target}}$ | [`tick_losses`][] |
 | the best tick | $t_1 = \arg\min_t L_{bt}$ | [`thought_loss`][] |
 | the surest tick | $t_2 = \arg\max_t c_{bt}$ | [`thought_loss`][] |
 | loss | $\frac1B \sum_b (L_{bt_1} + L_{bt_2}) / 2$ | [`thought_loss`][] |

@@ -4,7 +4,7 @@ With logits $y_s$ and certainties $c_s$ of the ticks $s \le t$ so far, the proba
 
 | name | formula | function |
 | --- | --- | --- |
-| `certain` | $\mathrm{softmax}(y_{s^*})$ with $s^* = \arg\max_{s \le t} c_s$, of equal ones the first | [`most_certain`][] |
+| `certain` | $\mathrm{softmax}(y_s)$, $s = \arg\max_{s \le t} c_s$, of equal ones the first | [`most_certain`][] |
 | `instant` | $\mathrm{softmax}(y_t)$ | [`instantaneous`][] |
 | `average` | $\frac1t \sum_{s \le t} \mathrm{softmax}(y_s)$ | [`tick_average`][] |
 | `weighted` | $\mathrm{softmax}\big(\sum_s c_s y_s / \sum_s c_s\big)$ | [`certainty_weighted`][] |

@@ -12,13 +12,14 @@ import numpy as np
 from jaxtyping import Float
 
 from merganser._errors import TaskError
+from merganser._training_folder import begin, finish
 from merganser._version import __version__
 from merganser.adaptation._expert import ExpertVector, Fact
 from merganser.adaptation._expert_file import open_expert, save_expert
 from merganser.adaptation._peft_expert import expert_from_peft
 from merganser.adaptation.training._adapters import Adapter, Full, Svf, adapter_facts
 from merganser.adaptation.training._extra import versions, without_notices
-from merganser.adaptation.training._folder import ADAPTER_NAME, EXPERT_NAME, MODEL_NAME, begin, finish
+from merganser.adaptation.training._folder import ADAPTER_NAME, EXPERT_NAME, MODEL_NAME
 from merganser.adaptation.training._history import Row, best_look, read_history
 from merganser.adaptation.training._settings import Training
 from merganser.evaluation import (
