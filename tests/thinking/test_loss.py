@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merganser.thinking._ctc import ctc_greedy, ctc_loss
-from merganser.thinking._loss import by_position, thought_loss, tick_losses
+from merganser.thinking._loss import thought_loss, tick_losses
+from merganser.thinking._thought import Thought, certainty
 
 
 def drawn(seed, *shape):
@@ -20,13 +21,20 @@ def classes_of(seed, classes, *shape):
     return torch.randint(classes, shape, generator=torch.Generator().manual_seed(seed))
 
 
+def thought_of(logits):
+    """A thought whose head reads the synchronisation as it is."""
+    batch, positions, classes, ticks = logits.shape
+    synchronisations = logits.reshape(batch, positions * classes, ticks).permute(2, 1, 0)
+    return Thought(synchronisations, None, positions, None, lambda found: found)
+
+
 @given(st.integers(0, 99), st.integers(1, 4), st.integers(1, 4), st.integers(2, 4), st.integers(1, 6))
 def test_loss_equals_the_loop_over_samples_ticks_and_positions(seed, batch, positions, classes, ticks):
     logits, targets = (
         drawn(seed, batch, positions, classes, ticks),
         classes_of(seed, classes, batch, positions),
     )
-    certainties = drawn(seed + 1, batch, ticks).sigmoid()
+    certainties = certainty(logits.reshape(batch, -1, ticks), positions)
     total = 0.0
     for b in range(batch):
         costs = []
@@ -39,33 +47,28 @@ def test_loss_equals_the_loop_over_samples_ticks_and_positions(seed, batch, posi
             costs.append(sum(each) / positions)
         surest = max(range(ticks), key=lambda t: certainties[b, t].item())
         total += (min(costs) + costs[surest]) / 2
-    found = thought_loss(logits, certainties, targets)
-    assert found.value.item() == pytest.approx(total / batch, abs=1e-12)
+    assert thought_loss(thought_of(logits), targets).value.item() == pytest.approx(total / batch, abs=1e-12)
 
 
 def test_only_the_chosen_ticks_get_a_gradient():
     logits = drawn(3, 5, 2, 3, 7).requires_grad_()
-    certainties = drawn(4, 5, 7).requires_grad_()
-    found = thought_loss(logits, certainties, classes_of(5, 3, 5, 2))
+    found = thought_loss(thought_of(logits), classes_of(5, 3, 5, 2))
     found.value.backward()
     touched = logits.grad.abs().sum(dim=(1, 2)) > 0
     for b in range(5):
         assert set(touched[b].nonzero()[:, 0].tolist()) == {found.best[b].item(), found.surest[b].item()}
-    assert certainties.grad is None
 
 
 def test_of_equal_ticks_the_first_counts():
-    found = thought_loss(
-        torch.zeros(1, 1, 2, 4), torch.full((1, 4), 0.5), torch.zeros(1, 1, dtype=torch.long)
-    )
+    found = thought_loss(thought_of(torch.zeros(1, 1, 2, 4)), torch.zeros(1, 1, dtype=torch.long))
     assert (found.best.item(), found.surest.item()) == (0, 0)
 
 
-def test_outputs_of_one_position_lie_side_by_side():
-    predictions = torch.arange(2 * 6 * 3).reshape(2, 6, 3).float()
-    assert torch.equal(by_position(predictions, 2)[1, 1, :, 2], predictions[1, 3:, 2])
-    with pytest.raises(ValueError, match="6 outputs cannot be divided into 4 positions"):
-        by_position(predictions, 4)
+def test_targets_at_other_positions_are_refused():
+    with pytest.raises(
+        ValueError, match="Expected targets at 2 positions, as the model answers, but found 3"
+    ):
+        thought_loss(thought_of(torch.zeros(1, 2, 2, 4)), torch.zeros(1, 3, dtype=torch.long))
 
 
 def test_a_tick_that_is_sure_and_right_costs_nothing():
