@@ -1,0 +1,100 @@
+"""The one tick loop of all thought machines.
+
+At each tick, in this order: what neurons do together asks (action synchronisation, query, attention); the synapse
+mixes what was seen with the activations; every neuron's own network turns what it received lately into its next
+activation. The output synchronisation and the head feed nothing back, so they follow after the loop, all ticks at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from merganser.thinking._attention import Tokens
+from merganser.thinking._history import History
+from merganser.thinking._synchronisation import advance
+from merganser.thinking._thought import ThoughtState
+
+if TYPE_CHECKING:
+    from merganser.thinking._model import CTM
+
+
+class Observed(NamedTuple):
+    """An input, once the backbone has seen it: tokens to look at, or numbers that go in directly."""
+
+    tokens: Tokens | None
+    direct: Float[Tensor, "batch direct"] | None
+
+    def rows(self, rows: Tensor) -> Observed:
+        """These rows of the batch alone."""
+        tokens = None if self.tokens is None else Tokens(*(each[rows] for each in self.tokens))
+        return Observed(tokens, None if self.direct is None else self.direct[rows])
+
+
+class Loop:
+    """A thought in progress.
+
+    Args:
+        model: Whose.
+        observed: What there is to see, the same at all ticks.
+        state: Where it begins.
+        ticks: How many there will be at most.
+        weights: Whether to keep what attention looked at.
+    """
+
+    def __init__(
+        self, model: CTM, observed: Observed, state: ThoughtState, ticks: int, *, weights: bool = False
+    ) -> None:
+        self._model, self.observed, self._weights = model, observed, weights
+        self.activations = state.activations
+        self.history = History(state.history, ticks, _working_dtype(state.history))
+        self._scaled = model.neurons.scaled()
+        self._action = state.action
+        self._rates = None if model.action is None else model.action.rates()
+        self.attention: list[Tensor] = []
+
+    def tick(self) -> Float[Tensor, "neurons batch"]:
+        """Think one tick further; gives the new activations."""
+        seen = self._look()
+        received = self._model.synapse(torch.cat([seen, self.activations.t().to(seen.dtype)], dim=-1))
+        window = self.history.remember(received.t())
+        self.activations = self._model.neurons(window, self._scaled)
+        return self.activations
+
+    def state(self) -> ThoughtState:
+        """What goes on, as far as the loop knows of it: without the output synchronisation."""
+        return ThoughtState(self.activations, self.history.latest(), self._action)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows of the batch alone; for thoughts without gradients."""
+        self.observed = self.observed.rows(rows)
+        self.activations = self.activations[:, rows]
+        self.history.keep(rows)
+        if self._action is not None:
+            self._action = self._action.rows(rows)
+
+    def _look(self) -> Float[Tensor, "batch seen"]:
+        """What the synapse gets to see; the action synchronisation goes on even where nothing asks."""
+        model = self._model
+        if model.action is None or model.attention is None:
+            assert self.observed.direct is not None
+            return self.observed.direct
+        assert self._action is not None
+        assert self._rates is not None
+        self._action = advance(self._action, model.action.products(self.activations), self._rates)
+        if self.observed.tokens is None:
+            assert self.observed.direct is not None
+            return self.observed.direct
+        seen, shares = model.attention(self._action.value().t(), self.observed.tokens, weights=self._weights)
+        if shares is not None:
+            self.attention.append(shares)
+        return seen
+
+
+def _working_dtype(tensor: Tensor) -> torch.dtype:
+    """The type that autocast computes in, so that windows need not be converted tick by tick."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
