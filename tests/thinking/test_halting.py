@@ -5,9 +5,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merganser.thinking._calibration import calibration
-from merganser.thinking._halting import halting_curve, halting_point, halting_ticks
-from merganser.thinking._readout import READOUTS, readout_named
+from merganser.thinking import (
+    CTM,
+    READOUTS,
+    Answers,
+    CTMConfig,
+    answers_of,
+    calibration,
+    halting_curve,
+    halting_point,
+    halting_ticks,
+    readout_named,
+    think_until,
+)
 
 
 def drawn(seed, *shape):
@@ -99,3 +109,50 @@ def test_a_certain_and_right_model_is_calibrated_and_a_certain_and_wrong_one_is_
     assert calibration(probabilities, torch.tensor([1, 2, 0])).error == 1
     with pytest.raises(ValueError, match="at least one answer and one bin, found 0 and 10"):
         calibration(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
+
+
+SMALL = CTMConfig(
+    outputs=6,
+    positions=2,
+    ticks=7,
+    neurons=16,
+    width=8,
+    memory=4,
+    heads=2,
+    hidden=4,
+    output_neurons=8,
+    action_neurons=8,
+)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("quantile", [0.2, 0.7, 1.0])
+def test_thinking_until_sure_gives_what_thinking_to_the_end_gave_there(readout, quantile):
+    torch.manual_seed(3)
+    model, inputs = CTM(SMALL), torch.randn(9, 3, 5)
+    answers = answers_of(model, inputs, torch.zeros(9, 2, dtype=torch.long), batch=4)
+    threshold = answers.certainties.flatten().quantile(quantile).item() + 1e-4
+    stops = halting_ticks(answers.certainties, threshold)
+    found = think_until(model, inputs, threshold=threshold, readout=readout)
+    assert torch.equal(found.ticks, stops + 1)
+    rows = torch.arange(9)
+    expected = answers.probabilities(readout)[rows, :, :, stops]
+    torch.testing.assert_close(found.probabilities, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.certainties, answers.certainties[rows, stops], atol=1e-5, rtol=1e-5)
+
+
+def test_samples_that_are_done_are_not_thought_about_any_more():
+    torch.manual_seed(3)
+    model, inputs, seen = CTM(SMALL), torch.randn(9, 3, 5), []
+    threshold = answers_of(model, inputs, torch.zeros(9, 2, dtype=torch.long)).certainties.median().item()
+    model.synapse.register_forward_hook(lambda module, args, output: seen.append(len(args[0])))
+    found = think_until(model, inputs, threshold=threshold)
+    assert sum(seen) == found.ticks.sum().item() < 9 * 7
+
+
+def test_answers_score_positions_and_whole_samples():
+    logits = torch.zeros(2, 2, 3, 1)
+    logits[0, :, 1], logits[1, 0, 1], logits[1, 1, 2] = 5.0, 5.0, 5.0
+    answers = Answers(logits, torch.ones(2, 1), torch.ones(2, 2, dtype=torch.long))
+    assert answers.scores()[:, 0].tolist() == [1.0, 0.5]
+    assert answers.scores(whole=True)[:, 0].tolist() == [1.0, 0.0]

@@ -8,9 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merganser.thinking._ctc import ctc_greedy, ctc_loss
-from merganser.thinking._loss import thought_loss, tick_losses
-from merganser.thinking._thought import Thought, certainty
+from merganser.thinking import Thought, certainty, ctc_greedy, ctc_loss, thought_loss, tick_losses
 
 
 def drawn(seed, *shape):

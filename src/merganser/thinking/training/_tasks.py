@@ -2,8 +2,8 @@ r"""What a thought machine is trained on: samples that follow from a seed and a 
 
 | name | task | inputs | answers |
 | --- | --- | --- | --- |
-| `parity` | [`Parity`][]: after each sign, is the number of minus ones so far odd? | signs, ±1 | a class of 2 at each position |
-| `digits` | [`Digits`][]: handwritten digits of scikit-learn | pictures of 8×8, in [0, 1] | a class of 10 |
+| `parity` | [`Parity`][]: after each sign, is the number of minus ones odd? | signs, ±1 | one of 2 at each position |
+| `digits` | [`Digits`][]: handwritten digits of scikit-learn | pictures of 8×8, in [0, 1] | one of 10 |
 
 References:
     Darlow et al., *Continuous Thought Machines*, NeurIPS 2025, sections 4.3 and G, https://arxiv.org/abs/2505.05522
