@@ -28,16 +28,12 @@ def run(
     readout: Annotated[
         str, typer.Option(help="How one answer is made of many ticks.", metavar="|".join(READOUTS))
     ] = "certain",
-    halt: Annotated[
-        float, typer.Option(help="Certainty at which a sample is done.", min=0.0, max=1.0)
-    ] = 0.8,
+    halt: Annotated[float, typer.Option(help="Certainty at which a sample is done.", min=0.0, max=1.0)] = 0.8,
     ticks: Annotated[
         int | None,
         typer.Option(help="How long it thinks at most.", min=1, show_default="as long as in training"),
     ] = None,
-    samples: Annotated[
-        int | None, typer.Option(help="Most test samples.", min=1, show_default="all")
-    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Most test samples.", min=1, show_default="all")] = None,
     device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
     as_json: Json = False,
 ) -> None:

@@ -33,6 +33,7 @@ from merganser.thinking.training import (
 )
 
 _MODEL_PANEL, _SETTINGS_PANEL = "What thinks", "How"
+_DEFAULTS = ThinkingTraining()
 
 
 def train(
@@ -45,9 +46,7 @@ def train(
     ] = None,
     ticks: Annotated[
         int | None,
-        typer.Option(
-            help="How long it thinks.", min=1, show_default="by task", rich_help_panel=_MODEL_PANEL
-        ),
+        typer.Option(help="How long it thinks.", min=1, show_default="by task", rich_help_panel=_MODEL_PANEL),
     ] = None,
     neurons: Annotated[
         int | None,
@@ -70,20 +69,20 @@ def train(
     ] = None,
     steps: Annotated[
         int, typer.Option(help="Most steps.", min=1, rich_help_panel=_SETTINGS_PANEL)
-    ] = ThinkingTraining.steps,
+    ] = _DEFAULTS.steps,
     seconds: Annotated[
         float | None,
         typer.Option(help="Training time after which it stops.", rich_help_panel=_SETTINGS_PANEL),
     ] = None,
     batch: Annotated[
         int, typer.Option(help="Samples of a step.", min=1, rich_help_panel=_SETTINGS_PANEL)
-    ] = ThinkingTraining.batch,
+    ] = _DEFAULTS.batch,
     learning_rate: Annotated[
         float, typer.Option(help="Peak of AdamW's.", rich_help_panel=_SETTINGS_PANEL)
-    ] = ThinkingTraining.learning_rate,
+    ] = _DEFAULTS.learning_rate,
     warm_up: Annotated[
         int, typer.Option(help="Steps over which it rises.", min=0, rich_help_panel=_SETTINGS_PANEL)
-    ] = ThinkingTraining.warm_up,
+    ] = _DEFAULTS.warm_up,
     every: Annotated[
         int,
         typer.Option(
@@ -91,12 +90,10 @@ def train(
             min=1,
             rich_help_panel=_SETTINGS_PANEL,
         ),
-    ] = ThinkingTraining.every,
+    ] = _DEFAULTS.every,
     stop: Annotated[
         bool,
-        typer.Option(
-            help="Stop once all validation samples are right.", rich_help_panel=_SETTINGS_PANEL
-        ),
+        typer.Option(help="Stop once all validation samples are right.", rich_help_panel=_SETTINGS_PANEL),
     ] = True,
     seed: Annotated[int, typer.Option(help="Of first weights, batches and pairs of neurons.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
@@ -140,7 +137,11 @@ def _show(trained: ThinkingTrained) -> None:
     label = f"halted at a certainty of {halted.threshold}"
     table.add_row(label, percent(halted.accuracy), "", f"{halted.ticks:.1f}", percent(halted.saved))
     tables.print(table)
-    why = {"enough": "every validation sample is right", "steps": "all steps are taken", "seconds": "time is up"}
+    why = {
+        "enough": "every validation sample is right",
+        "steps": "all steps are taken",
+        "seconds": "time is up",
+    }
     tables.print(
         f"{trained.parameters:,} parameters trained in {trained.rows[-1].step} steps "
         f"({why[trained.stopped]}): {trained.path}",

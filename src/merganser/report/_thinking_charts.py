@@ -45,7 +45,9 @@ def lines_chart(
     import altair as alt
 
     values = [
-        {"line": name, "x": place, "y": round(value, 6)} for name, line in lines.items() for place, value in line
+        {"line": name, "x": place, "y": round(value, 6)}
+        for name, line in lines.items()
+        for place, value in line
     ]
     scale = alt.Scale(domain=list(lines), range=colours(len(lines)))
     legend = alt.Legend(symbolOpacity=1, symbolStrokeWidth=2) if len(lines) > 1 else None
@@ -102,7 +104,12 @@ def cells_chart(
         .mark_rect(color=BLUE)
         .encode(
             x=alt.X("column:O", title=x, axis=axis),
-            y=alt.Y("row:N", sort=list(rows), title=y, axis=alt.Axis(labelColor=INK, grid=False, labelOverlap=True)),
+            y=alt.Y(
+                "row:N",
+                sort=list(rows),
+                title=y,
+                axis=alt.Axis(labelColor=INK, grid=False, labelOverlap=True),
+            ),
             opacity=alt.Opacity(
                 "value:Q", scale=alt.Scale(domain=[least, most], range=[0, 1], clamp=True), legend=None
             ),
@@ -116,9 +123,7 @@ def cells_chart(
     return finished([chart], max(_CELL * len(rows), _LOWEST), description)
 
 
-def calibration_chart(
-    curves: Mapping[str, Sequence[CalibrationBin]], *, description: str
-) -> dict[str, Any]:
+def calibration_chart(curves: Mapping[str, Sequence[CalibrationBin]], *, description: str) -> dict[str, Any]:
     """How often answers are right against how probable the model says they are; dotted, where both are the same.
 
     Args:
@@ -149,5 +154,7 @@ def calibration_chart(
     ideal = alt.Chart(alt.Data(values=ends)).encode(x="at:Q", y="at:Q")
     ideal = ideal.mark_line(color=MUTED, strokeDash=[2, 3], strokeWidth=1.4)
     return finished(
-        [ideal, base.mark_line(strokeWidth=2), base.mark_point(filled=True, size=60, opacity=1)], 300, description
+        [ideal, base.mark_line(strokeWidth=2), base.mark_point(filled=True, size=60, opacity=1)],
+        300,
+        description,
     )

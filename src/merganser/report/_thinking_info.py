@@ -80,7 +80,8 @@ def thinking_info(trained: ThinkingTrained) -> ThinkingInfo:
         certainties=_certainties(answers),
         halting=halting_curve(answers.scores(), answers.certainties),
         calibrations={
-            name: calibration(answers.probabilities(name)[..., -1].flatten(0, 1), targets) for name in CALIBRATED
+            name: calibration(answers.probabilities(name)[..., -1].flatten(0, 1), targets)
+            for name in CALIBRATED
         },
         inside=_inside(model, samples),
     )
@@ -90,7 +91,9 @@ def _certainties(answers: Answers) -> dict[str, list[float]]:
     right = answers.scores(whole=True)[:, -1] == 1
     groups = {"answered right": right, "not all right": ~right}
     return {
-        name: answers.certainties[chosen].mean(dim=0).tolist() for name, chosen in groups.items() if chosen.any()
+        name: answers.certainties[chosen].mean(dim=0).tolist()
+        for name, chosen in groups.items()
+        if chosen.any()
     }
 
 

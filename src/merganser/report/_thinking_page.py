@@ -72,8 +72,12 @@ def _learning(trained: ThinkingTrained) -> Section:
     shown += "validation samples that are right at every position."
     lines = {
         "batch": [(row.step, row.accuracy) for row in trained.rows if row.accuracy is not None],
-        "validation": [(row.step, row.validation) for row in looks(trained.rows) if row.validation is not None],
-        "validation, all positions": [(row.step, row.whole) for row in looks(trained.rows) if row.whole is not None],
+        "validation": [
+            (row.step, row.validation) for row in looks(trained.rows) if row.validation is not None
+        ],
+        "validation, all positions": [
+            (row.step, row.whole) for row in looks(trained.rows) if row.whole is not None
+        ],
     }
     charts = {
         "accuracy": lines_chart(lines, x="step", y="right", description=shown),
@@ -100,7 +104,8 @@ def _positions(trained: ThinkingTrained) -> list[Section]:
         description=words,
         least=1 / trained.task.classes,
     )
-    return [section("positions", "Which positions came first", _figure("positions", words), charts={"positions": chart})]
+    figure = _figure("positions", words)
+    return [section("positions", "Which positions came first", figure, charts={"positions": chart})]
 
 
 def _ticks(info: ThinkingInfo) -> Section:
@@ -108,7 +113,9 @@ def _ticks(info: ThinkingInfo) -> Section:
     sure = "Mean certainty at each tick, of test samples that end right at every position and of the others."
     charts = {
         "readouts": lines_chart(_by_tick(info.accuracy), x="tick", y="right", description=right, marked=True),
-        "certainty": lines_chart(_by_tick(info.certainties), x="tick", y="certainty", description=sure, height=190),
+        "certainty": lines_chart(
+            _by_tick(info.certainties), x="tick", y="certainty", description=sure, height=190
+        ),
     }
     return section(
         "ticks", "From tick to tick", _figure("readouts", right), _figure("certainty", sure), charts=charts
@@ -139,13 +146,17 @@ def _halting(info: ThinkingInfo) -> Section:
         for point in info.halting
     ]
     head = ["stop at", "right", "points lost or won", "ticks", "saved", "samples that get so sure"]
-    return section("halting", "When to stop", _figure("halting", words), table(head, rows), charts={"halting": chart})
+    return section(
+        "halting", "When to stop", _figure("halting", words), table(head, rows), charts={"halting": chart}
+    )
 
 
 def _calibration(info: ThinkingInfo) -> Section:
     words = "Answers after the last tick, by how probable the model says they are; dotted, a model that is right as "
     words += "often as it says."
-    chart = calibration_chart({name: each.bins for name, each in info.calibrations.items()}, description=words)
+    chart = calibration_chart(
+        {name: each.bins for name, each in info.calibrations.items()}, description=words
+    )
     rows = [[name, percent(each.error)] for name, each in info.calibrations.items()]
     return section(
         "calibration",
