@@ -4,6 +4,7 @@
 | --- | --- |
 | [`CTMConfig`][], [`PRESETS`][] | sizes and parts; the paper's experiments by name |
 | [`CTM`][] | the model |
+| [`from_official`][] | a model from the official code's tensors and arguments |
 | [`Thought`][], [`Trace`][] | what it makes of its inputs, tick by tick, and what happened inside |
 | [`ThoughtState`][] | what it remembers between inputs |
 | [`Thinking`][], [`Tick`][] | thinking tick by tick, to stop early |
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     )
     from merganser.thinking._loss import ThoughtLoss, thought_loss, tick_losses
     from merganser.thinking._model import CTM
+    from merganser.thinking._pretrained import from_official
     from merganser.thinking._readout import READOUTS, Readout, readout_named
     from merganser.thinking._think import Thinking, Tick
     from merganser.thinking._thought import Thought, ThoughtState, Trace, certainty, split_positions
@@ -65,6 +67,7 @@ _HOMES = {
     "certainty": "_thought",
     "ctc_greedy": "_ctc",
     "ctc_loss": "_ctc",
+    "from_official": "_pretrained",
     "halting_curve": "_halting",
     "halting_point": "_halting",
     "halting_ticks": "_halting",
@@ -97,6 +100,7 @@ __all__ = [
     "certainty",
     "ctc_greedy",
     "ctc_loss",
+    "from_official",
     "halting_curve",
     "halting_point",
     "halting_ticks",

@@ -211,7 +211,7 @@ def _check_parts(config: CTMConfig) -> None:
         )
     if bool(config.heads) != bool(action):
         raise ConfigError(
-            f"`action_neurons` must be positive with attention and 0 without, but it is {action} and `heads` {config.heads}."
+            f"`action_neurons` must be positive with attention and 0 without, but is {action} with `heads={config.heads}`."
         )
     if not config.heads and config.backbone not in _DIRECT:
         raise ConfigError(
@@ -225,7 +225,7 @@ def _check_parts(config: CTMConfig) -> None:
         )
     if config.pairing == "random-pairing" and config.self_pairs >= min(out, action or out):
         raise ConfigError(
-            f"`self_pairs` must be less than the pairs there are, {min(out, action or out)}, but is {config.self_pairs}."
+            f"`self_pairs` must be less than all pairs, {min(out, action or out)}, but is {config.self_pairs}."
         )
     if config.sliding and (config.heads or config.pairing != "first-last"):
         raise ConfigError(

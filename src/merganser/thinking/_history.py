@@ -1,9 +1,9 @@
 """What neurons received: every pre-activation is written once, and a memory is a window over the buffer.
 
-The buffer is (neurons, memory + ticks, batch). A queue would copy the whole memory at every tick, and autograd would keep
-each of the copies. Autograd forbids to write into a tensor that it keeps; here that is safe, since a window never
-shows a place that is written later, so windows are handed out with version counters of their own. Gradients of the windows
-overlap; they are summed up in one buffer, from the last tick to the first.
+The buffer is (neurons, memory + ticks, batch). A queue would copy the whole memory at every tick, and autograd would
+keep each of the copies. Autograd forbids to write into a tensor that it keeps; here that is safe, since a window never
+shows a place that is written later, so windows are handed out with version counters of their own. Gradients of the
+windows overlap; they are summed up in one buffer, from the last tick to the first.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class _Latest(torch.autograd.Function):
     """The memory at the end of a thought, for the one that goes on from there."""
 
     @staticmethod
-    def forward(ctx: Any, link: Tensor, history: History) -> Tensor:  # noqa: ARG004: its link is its place
+    def forward(ctx: Any, link: Tensor, history: History) -> Tensor:  # noqa: ARG004
         ctx.history, ctx.tick = history, history.ticks
         return history.window(history.ticks)
 

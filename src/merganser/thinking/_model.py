@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Num
@@ -19,10 +20,12 @@ from merganser.thinking._config import CTMConfig
 from merganser.thinking._loop import Loop, Observed
 from merganser.thinking._neurons import Neurons
 from merganser.thinking._positions import positions
+from merganser.thinking._pretrained import checkpoint_of, load_ctm, push_ctm, save_ctm
 from merganser.thinking._synapse import synapse
 from merganser.thinking._synchronisation import Synchronisation, pairs_of
 from merganser.thinking._think import Thinking
 from merganser.thinking._thought import Thought, ThoughtState, Trace
+from merganser.weights import Checkpoint
 
 
 class CTM(nn.Module):
@@ -172,6 +175,47 @@ class CTM(nn.Module):
         if features.ndim == 2:
             return Observed(None, features)
         return Observed(self.attention.look(features.flatten(2).transpose(1, 2)), None)
+
+    @classmethod
+    def from_pretrained(cls, reference: str | Path | Checkpoint) -> CTM:
+        """A model from a folder, the hub, or a checkpoint, in evaluation mode; the official code's too.
+
+        Args:
+            reference: A folder, ``org/name``, a checkpoint that is open, or a file of the official training scripts.
+
+        Raises:
+            CheckpointError: If it is damaged or another model.
+            ConfigError: If its configuration is wrong.
+        """
+        return load_ctm(reference)
+
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> Checkpoint:
+        """Write ``config.json`` and ``model.safetensors``, atomically, and open what was written.
+
+        Args:
+            folder: Where to.
+            overwrite: Whether to replace a folder that holds a checkpoint.
+
+        Raises:
+            OutputError: If the folder exists and may not be replaced, or cannot be written.
+        """
+        return save_ctm(self, folder, overwrite=overwrite)
+
+    def push_to_hub(self, name: str, *, private: bool = False) -> str:
+        """Upload to the Hugging Face hub; gives the address. Needs ``pip install 'merganser[hub]'``.
+
+        Args:
+            name: ``org/name``.
+            private: Whether a repository that does not exist yet shall be private.
+
+        Raises:
+            OutputError: If huggingface_hub is missing, or the hub refuses.
+        """
+        return push_ctm(self, name, private=private)
+
+    def checkpoint(self) -> Checkpoint:
+        """The model as a checkpoint, to compare, merge or evolve it without a file."""
+        return checkpoint_of(self)
 
     def _begin(
         self, inputs: Tensor | None, ticks: int | None, state: ThoughtState | None, *, weights: bool

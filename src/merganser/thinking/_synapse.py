@@ -73,7 +73,7 @@ class UNet(nn.Module):
         """Pre-activations."""
         levels = [self.first(inputs)]
         for down in self.down:
-            levels.append(down(levels[-1]))  # noqa: PERF401
+            levels.append(down(levels[-1]))
         hidden = levels.pop()
         for up, norm, level in zip(reversed(self.up), reversed(self.norms), reversed(levels), strict=True):
             hidden = norm(up(hidden) + level)
