@@ -114,7 +114,7 @@ def train_thinking(
         with _threads(parameters):
             journal = _Journal(task, model, place, settings, watch)
             journal.run()
-            model.save_pretrained(place / MODEL_NAME)
+            model.save_pretrained(place / MODEL_NAME, overwrite=True)
             found = {"parameters": parameters, "steps": journal.step, "stopped": journal.stopped}
             found |= _tested(journal.look(task.test()))
         finish(place, of, found)
