@@ -47,7 +47,7 @@ def read_rows(folder: Path, kind: type[_R], *, until: int | None = None) -> tupl
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     for line in lines:
         try:
-            row = kind(**json.loads(line))
+            row: Any = kind(**json.loads(line))
         except (ValueError, TypeError):
             break
         if until is None or row.step <= until:
