@@ -7,11 +7,13 @@ activation. The output synchronisation and the head feed nothing back, so they f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from merganser.thinking._attention import Tokens
 from merganser.thinking._history import History
@@ -43,12 +45,22 @@ class Loop:
         state: Where it begins.
         ticks: How many there will be at most.
         weights: Whether to keep what attention looked at.
+        recompute: Whether to compute synapses and neurons again for their gradients, in place of keeping what they
+            computed in between.
     """
 
     def __init__(
-        self, model: CTM, observed: Observed, state: ThoughtState, ticks: int, *, weights: bool = False
+        self,
+        model: CTM,
+        observed: Observed,
+        state: ThoughtState,
+        ticks: int,
+        *,
+        weights: bool = False,
+        recompute: bool = False,
     ) -> None:
-        self._model, self.observed, self._weights = model, observed, weights
+        self._model, self.observed = model, observed
+        self._weights, self._recompute = weights, recompute
         self.activations = state.activations
         self.history = History(state.history, ticks, _working_dtype(state.history))
         self._scaled = model.neurons.scaled()
@@ -59,9 +71,9 @@ class Loop:
     def tick(self) -> Float[Tensor, "neurons batch"]:
         """Think one tick further; gives the new activations."""
         seen = self._look()
-        received = self._model.synapse(torch.cat([seen, self.activations.t().to(seen.dtype)], dim=-1))
-        window = self.history.remember(received.t())
-        self.activations = self._model.neurons(window, self._scaled)
+        mixed = torch.cat([seen, self.activations.t().to(seen.dtype)], dim=-1)
+        window = self.history.remember(self._run(self._model.synapse, mixed).t())
+        self.activations = self._run(self._model.neurons, window, self._scaled)
         return self.activations
 
     def state(self) -> ThoughtState:
@@ -75,6 +87,11 @@ class Loop:
         self.history.keep(rows)
         if self._action is not None:
             self._action = self._action.rows(rows)
+
+    def _run(self, part: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        if self._recompute:
+            return cast(Tensor, checkpoint(part, *inputs, use_reentrant=False))
+        return part(*inputs)
 
     def _look(self) -> Float[Tensor, "batch seen"]:
         """What the synapse gets to see; the action synchronisation goes on even where nothing asks."""

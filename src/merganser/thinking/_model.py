@@ -85,6 +85,7 @@ class CTM(nn.Module):
         ticks: int | None = None,
         state: ThoughtState | None = None,
         trace: bool = False,
+        recompute: bool = False,
     ) -> Thought:
         """Think about inputs for a number of ticks.
 
@@ -93,11 +94,13 @@ class CTM(nn.Module):
             ticks: How many; by default the configuration's.
             state: What to go on from, [`Thought.state`][] of the input before; by default the learnt start.
             trace: Whether to keep what happens inside.
+            recompute: Whether training computes synapses and neurons twice, in place of keeping what they compute in
+                between: less memory, more time, the same gradients.
 
         Raises:
             ValueError: If there are no ticks, or inputs and state are of different batches.
         """
-        loop, state = self._begin(inputs, ticks, state, weights=trace)
+        loop, state = self._begin(inputs, ticks, state, weights=trace, recompute=recompute)
         activations = torch.stack([loop.tick() for _ in range(self._checked(ticks))])
         if state.recent is not None:
             recent = torch.cat([state.recent, activations])
@@ -132,7 +135,7 @@ class CTM(nn.Module):
                 "Only models with a head that do not slide think tick by tick. Call the model instead."
             )
         with torch.no_grad():
-            loop, state = self._begin(inputs, ticks, state, weights=False)
+            loop, state = self._begin(inputs, ticks, state)
         assert state.output is not None
         return Thinking(
             loop, state.output, self.output, self._read_head, self.config.positions, self._checked(ticks)
@@ -218,7 +221,7 @@ class CTM(nn.Module):
         return checkpoint_of(self)
 
     def _begin(
-        self, inputs: Tensor | None, ticks: int | None, state: ThoughtState | None, *, weights: bool
+        self, inputs: Tensor | None, ticks: int | None, state: ThoughtState | None, **options: bool
     ) -> tuple[Loop, ThoughtState]:
         count = self._checked(ticks)
         observed = self.observe(inputs, None if state is None else state.batch)
@@ -230,7 +233,7 @@ class CTM(nn.Module):
                 f"Expected inputs of a batch of {state.batch}, as the state has, but found {len(seen)}. "
                 "Select rows of the state with `state.rows(...)`, or begin anew."
             )
-        return Loop(self, observed, state, count, weights=weights), state
+        return Loop(self, observed, state, count, **options), state
 
     def _checked(self, ticks: int | None) -> int:
         count = self.config.ticks if ticks is None else ticks
