@@ -17,14 +17,18 @@ from merganser.thinking.training import Parity, ThinkingTrained, ThinkingTrainin
 
 def main() -> None:
     """Train all seeds and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--length", type=int, default=8)
     parser.add_argument("--steps", type=int, default=ThinkingTraining().steps)
     parser.add_argument("--learning-rate", type=float, default=ThinkingTraining().learning_rate)
     parser.add_argument("--out", type=Path, default=Path("parity"))
     asked = parser.parse_args()
-    print("| seed | bits right | sequences right | steps | CPU-seconds | halted at 0.8: bits right | ticks saved |")
+    print(
+        "| seed | bits right | sequences right | steps | CPU-seconds | halted at 0.8: bits right | ticks saved |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     for seed in asked.seeds:
         settings = ThinkingTraining(steps=asked.steps, learning_rate=asked.learning_rate, seed=seed)

@@ -49,10 +49,12 @@ def lines_chart(
         for name, line in lines.items()
         for place, value in line
     ]
+    is_counted = all(float(each["x"]).is_integer() for each in values)
+    across = alt.Axis(format="~g", tickMinStep=1) if is_counted else alt.Axis(format="~g")
     scale = alt.Scale(domain=list(lines), range=colours(len(lines)))
     legend = alt.Legend(symbolOpacity=1, symbolStrokeWidth=2) if len(lines) > 1 else None
     base = alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X("x:Q", title=x, scale=alt.Scale(zero=False, nice=False)),
+        x=alt.X("x:Q", title=x, axis=across, scale=alt.Scale(zero=False, nice=False)),
         y=alt.Y("y:Q", title=y, axis=percent_axis() if shares else alt.Axis(), scale=alt.Scale(zero=False)),
         color=alt.Color("line:N", scale=scale, legend=legend),
         tooltip=[
@@ -135,7 +137,7 @@ def calibration_chart(curves: Mapping[str, Sequence[CalibrationBin]], *, descrip
     values = [{"line": name, **each._asdict()} for name, bins in curves.items() for each in bins]
     low = min([*(each["probability"] for each in values), *(each["accuracy"] for each in values)])
     ends = [{"at": low}, {"at": 1.0}]
-    scale = alt.Scale(domain=[low, 1.0], nice=False)
+    scale = alt.Scale(domain=[low, 1.0], nice=False, zero=False)
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("probability:Q", title="said probability", axis=percent_axis(), scale=scale),
         y=alt.Y("accuracy:Q", title="share that is right", axis=percent_axis(), scale=scale),
@@ -151,7 +153,8 @@ def calibration_chart(curves: Mapping[str, Sequence[CalibrationBin]], *, descrip
             alt.Tooltip("answers:Q", format=","),
         ],
     )
-    ideal = alt.Chart(alt.Data(values=ends)).encode(x="at:Q", y="at:Q")
+    ideal = alt.Chart(alt.Data(values=ends))
+    ideal = ideal.encode(x=alt.X("at:Q", scale=scale), y=alt.Y("at:Q", scale=scale))
     ideal = ideal.mark_line(color=MUTED, strokeDash=[2, 3], strokeWidth=1.4)
     return finished(
         [ideal, base.mark_line(strokeWidth=2), base.mark_point(filled=True, size=60, opacity=1)],

@@ -39,7 +39,7 @@ class ThinkingTraining:
 
     steps: int = 2_000
     batch: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     least_rate: float = 1e-7
     warm_up: int = 100
     weight_decay: float = 0.0
