@@ -9,7 +9,7 @@ With logits $y_s$ and certainties $c_s$ of the ticks $s \le t$ so far, the proba
 | `average` | $\frac1t \sum_{s \le t} \mathrm{softmax}(y_s)$ | [`tick_average`][] |
 | `weighted` | $\mathrm{softmax}\big(\sum_s c_s y_s / \sum_s c_s\big)$ | [`certainty_weighted`][] |
 
-`certain` is what a thought answers unless one asks for another. `average` is what the paper draws calibration curves of;
+`certain` is the answer unless one asks for another. `average` is what the paper draws calibration curves of;
 where the first ticks are guesses, as for parity, it says less than it knows.
 Differences from the authors' code: weighted logits are divided by the sum of the weights, which leaves the answer as it
 is and makes its probabilities comparable.
