@@ -91,7 +91,12 @@ def test_models_are_evolved(tmp_path, small_npz):
         torch.manual_seed(seed)
         models.append(Answering(config))
     outcome = merganser.evolve(
-        models, str(small_npz), search={"population": 3}, budget=12, run=tmp_path / "run", out=tmp_path / "best"
+        models,
+        str(small_npz),
+        search={"population": 3},
+        budget=12,
+        run=tmp_path / "run",
+        out=tmp_path / "best",
     )
     assert outcome.finished
     assert not outcome.failures

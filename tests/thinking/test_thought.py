@@ -1,5 +1,8 @@
 """Thoughts: tick by tick or at once, in one piece or several, read at all ticks or at some."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -163,6 +166,24 @@ def test_gradients_of_two_passes_over_one_thought_do_not_mix():
     pass_over(1)
     for one, other in zip(first, pass_over(3), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_thought_that_nobody_needs_is_freed_at_once():
+    model, inputs = exact()
+    gc.collect()
+    gc.disable()
+    try:
+        thought = model(inputs)
+        thought.predictions.square().sum().backward()
+        held = weakref.ref(thought.state.history)
+        places = [o for o in gc.get_objects() if type(o).__name__ == "_Places"]
+        assert len(places) == 1
+        buffer = weakref.ref(places.pop().buffer)
+        del thought
+        assert held() is None
+        assert buffer() is None
+    finally:
+        gc.enable()
 
 
 def test_a_trace_tells_what_happened_inside():
