@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 import pytest
 import torch
@@ -10,7 +10,14 @@ import torch
 from merganser import CheckpointError, OutputError, RunError
 from merganser.evaluation import NonFiniteOutputError
 from merganser.thinking import CTM
-from merganser.thinking.training import Parity, ThinkingTraining, looks, open_thinking, train_thinking
+from merganser.thinking.training import (
+    Parity,
+    Samples,
+    ThinkingTraining,
+    looks,
+    open_thinking,
+    train_thinking,
+)
 
 TASK = Parity(3)
 TINY = TASK.config(
@@ -109,6 +116,38 @@ def test_time_that_is_up_ends_it_after_a_look(tmp_path):
     assert trained.stopped == "seconds"
     assert trained.rows[-1].step < SETTINGS.every
     assert trained.rows[-1].whole is not None
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A task of somebody's own: each sign by itself."""
+
+    length: int
+    name, classes = "flip", 2
+
+    @property
+    def positions(self):
+        return self.length
+
+    def batch(self, size, *, seed, step):
+        inputs = Parity(self.length).batch(size, seed=seed, step=step).inputs
+        return Samples(inputs, (inputs < 0).long())
+
+    def validation(self):
+        return self.batch(16, seed=0, step=0)
+
+    test = validation
+
+
+def test_a_task_of_ones_own_is_trained_on(tmp_path):
+    trained = train_thinking(Flip(3), TINY, tmp_path / "t", SETTINGS)
+    assert json.loads((tmp_path / "t" / "training.json").read_text())["of"]["task"] == {
+        "kind": "flip",
+        "length": 3,
+    }
+    assert trained.rows[-1].step == 12
+    with pytest.raises(RunError, match="holds no training of a thought machine"):
+        open_thinking(tmp_path / "t")
 
 
 class TestRefusals:

@@ -48,11 +48,14 @@ class Samples(NamedTuple):
 
 
 class ThinkingTask(Protocol):
-    """Something to train a thought machine on. All samples follow from what the methods are given."""
+    """Something to train a thought machine on; a frozen dataclass, whose fields a training's folder notes.
+
+    All samples follow from the fields and from what the methods are given.
+    """
 
     @property
     def name(self) -> str:
-        """Which kind it is: a key of [`TASKS`][]."""
+        """Which kind it is; a training of one of [`TASKS`][] can be opened again."""
         ...
 
     @property
