@@ -463,6 +463,7 @@ class TestHelp:
             "evolve",
             "route",
             "adapt",
+            "think",
             "runs",
             "schema",
         ]

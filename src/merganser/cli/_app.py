@@ -25,6 +25,7 @@ _COMMANDS = {
     "evolve": ("_evolve", "evolve"),
     "route": ("_route", "app"),
     "adapt": ("_adapt", "app"),
+    "think": ("_think", "app"),
     "runs": ("_runs", "app"),
     "schema": ("_evolve", "schema"),
 }

@@ -9,6 +9,14 @@
 | [`ThoughtState`][] | what it remembers between inputs |
 | [`Thinking`][], [`Tick`][] | thinking tick by tick, to stop early |
 | [`certainty`][], [`split_positions`][] | how certain predictions are; predictions as answers at several positions |
+| [`thought_loss`][], [`ThoughtLoss`][], [`tick_losses`][] | what is trained: the best and the surest tick |
+| [`READOUTS`][], [`Readout`][], [`readout_named`][] | one answer of many ticks |
+| [`ctc_loss`][], [`ctc_greedy`][] | answers that are written over time |
+| [`think_until`][], [`Stopped`][] | stop when sure enough |
+| [`answers_of`][], [`Answers`][] | what a model answers to samples whose classes are known |
+| [`halting_curve`][], [`halting_point`][], [`HaltingPoint`][], [`halting_ticks`][] | what stopping saves and costs |
+| [`calibration`][], [`Calibration`][], [`CalibrationBin`][] | how often answers are as right as they say |
+| `merganser.thinking.training` | training on tasks |
 
 Importing this room does not import torch; using the model does.
 """
@@ -22,35 +30,86 @@ from merganser.thinking._config import CTMConfig
 from merganser.thinking._presets import PRESETS
 
 if TYPE_CHECKING:
+    from merganser.thinking._answers import Answers, answers_of
+    from merganser.thinking._calibration import Calibration, CalibrationBin, calibration
+    from merganser.thinking._ctc import ctc_greedy, ctc_loss
+    from merganser.thinking._halting import (
+        HaltingPoint,
+        Stopped,
+        halting_curve,
+        halting_point,
+        halting_ticks,
+        think_until,
+    )
+    from merganser.thinking._loss import ThoughtLoss, thought_loss, tick_losses
     from merganser.thinking._model import CTM
     from merganser.thinking._pretrained import from_official
+    from merganser.thinking._readout import READOUTS, Readout, readout_named
     from merganser.thinking._think import Thinking, Tick
     from merganser.thinking._thought import Thought, ThoughtState, Trace, certainty, split_positions
 
 _HOMES = {
+    "Answers": "_answers",
     "CTM": "_model",
+    "Calibration": "_calibration",
+    "CalibrationBin": "_calibration",
+    "HaltingPoint": "_halting",
+    "READOUTS": "_readout",
+    "Readout": "_readout",
+    "Stopped": "_halting",
     "Thinking": "_think",
     "Thought": "_thought",
+    "ThoughtLoss": "_loss",
     "ThoughtState": "_thought",
     "Tick": "_think",
     "Trace": "_thought",
+    "answers_of": "_answers",
+    "calibration": "_calibration",
     "certainty": "_thought",
+    "ctc_greedy": "_ctc",
+    "ctc_loss": "_ctc",
     "from_official": "_pretrained",
+    "halting_curve": "_halting",
+    "halting_point": "_halting",
+    "halting_ticks": "_halting",
+    "readout_named": "_readout",
     "split_positions": "_thought",
+    "think_until": "_halting",
+    "thought_loss": "_loss",
+    "tick_losses": "_loss",
 }
 
 __all__ = [
     "CTM",
     "PRESETS",
+    "READOUTS",
+    "Answers",
     "CTMConfig",
+    "Calibration",
+    "CalibrationBin",
+    "HaltingPoint",
+    "Readout",
+    "Stopped",
     "Thinking",
     "Thought",
+    "ThoughtLoss",
     "ThoughtState",
     "Tick",
     "Trace",
+    "answers_of",
+    "calibration",
     "certainty",
+    "ctc_greedy",
+    "ctc_loss",
     "from_official",
+    "halting_curve",
+    "halting_point",
+    "halting_ticks",
+    "readout_named",
     "split_positions",
+    "think_until",
+    "thought_loss",
+    "tick_losses",
 ]
 
 

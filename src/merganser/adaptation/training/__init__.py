@@ -12,8 +12,8 @@ References:
     Sun et al., *Transformer²: Self-Adaptive LLMs*, ICLR 2025, https://arxiv.org/abs/2501.06252
 """
 
+from merganser._training_folder import read_training
 from merganser.adaptation.training._adapters import ADAPTERS, Adapter, Full, Lora, Svf
-from merganser.adaptation.training._folder import read_training
 from merganser.adaptation.training._history import Row, looks, read_history
 from merganser.adaptation.training._settings import PRESETS, Training
 from merganser.adaptation.training._train import TestScores, Trained, train

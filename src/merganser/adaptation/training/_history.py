@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from merganser._errors import RunError
-from merganser.weights import atomic_write_text
-
-HISTORY_NAME = "history.jsonl"
+from merganser._training_history import read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +57,6 @@ def is_stuck(rows: Sequence[Row], patience: int | None) -> bool:
     return patience is not None and best is not None and len(seen) - 1 - seen.index(best) >= patience
 
 
-def write_history(rows: Iterable[Row], folder: Path) -> None:
-    """Write the file anew, atomically.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    atomic_write_text(folder / HISTORY_NAME, "".join(_line(row) for row in rows))
-
-
-def append_row(row: Row, folder: Path) -> None:
-    """Add a line to the file; killed within it, the line is left out when the file is read."""
-    with (folder / HISTORY_NAME).open("a", encoding="utf-8") as file:
-        file.write(_line(row))
-
-
 def read_history(folder: Path, *, until: int | None = None) -> tuple[Row, ...]:
     """Rows of the file.
 
@@ -86,23 +67,4 @@ def read_history(folder: Path, *, until: int | None = None) -> tuple[Row, ...]:
     Raises:
         RunError: If a line that is wanted is missing or damaged.
     """
-    path = folder / HISTORY_NAME
-    rows: list[Row] = []
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    for line in lines:
-        try:
-            row = Row(**json.loads(line))
-        except (ValueError, TypeError):
-            break
-        if until is None or row.step <= until:
-            rows.append(row)
-    if until is not None and [row.step for row in rows] != list(range(until + 1)):
-        raise RunError(
-            f"{path} is damaged: expected a line for each step from 0 to {until}, found {len(rows)} lines. "
-            "Train into another folder."
-        )
-    return tuple(rows)
-
-
-def _line(row: Row) -> str:
-    return json.dumps(asdict(row)) + "\n"
+    return read_rows(folder, Row, until=until)

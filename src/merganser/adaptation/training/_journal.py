@@ -18,15 +18,9 @@ from typing import Any
 from torch import Tensor
 from transformers import TrainerCallback
 
+from merganser._training_history import append_row, write_history
 from merganser.adaptation.training._folder import WHOLE_NAME, last_checkpoint, step_of
-from merganser.adaptation.training._history import (
-    Row,
-    append_row,
-    best_look,
-    is_stuck,
-    read_history,
-    write_history,
-)
+from merganser.adaptation.training._history import Row, best_look, is_stuck, read_history
 from merganser.adaptation.training._settings import Training
 from merganser.weights import atomic_write_text, open_checkpoint, save
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from merganser._errors import TaskError
+from merganser._training_folder import begin, finish
 from merganser._version import __version__
 from merganser.adaptation._expert import ExpertVector, Fact
 from merganser.adaptation._expert_file import open_expert, save_expert
@@ -23,8 +24,7 @@ from merganser.adaptation.training._folder import (
     CHECKPOINTS_NAME,
     EXPERT_NAME,
     MODEL_NAME,
-    begin,
-    finish,
+    last_checkpoint,
 )
 from merganser.adaptation.training._history import Row, best_look, read_history
 from merganser.adaptation.training._settings import Training
@@ -147,7 +147,7 @@ def train(
     adapter.matrices(checkpoint)  # a choice that is wrong shows before a folder is made
     of = _identity(checkpoint, parts, adapter, settings, dtype)
     of["versions"] = {"merganser": __version__} | libraries
-    found = begin(place, of)
+    found = begin(place, of, gives_way=last_checkpoint(place) is None)
     if found is None:
         model = load(checkpoint, dtype=dtype, device=device)
         threads = single_threaded() if threads_for(model.size) == 1 else nullcontext()

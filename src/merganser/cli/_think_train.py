@@ -1,0 +1,209 @@
+"""`merganser think train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from merganser._errors import ConfigError
+from merganser.cli._output import (
+    OUTPUT_PANEL,
+    Json,
+    Quiet,
+    clear_errors,
+    percent,
+    plain_table,
+    print_json,
+    tables,
+    words,
+)
+from merganser.report import write_thinking_report
+from merganser.thinking.training import (
+    TASKS,
+    ThinkingRow,
+    ThinkingTrained,
+    ThinkingTraining,
+    task_named,
+    train_thinking,
+)
+
+_MODEL_PANEL, _SETTINGS_PANEL = "What thinks", "How"
+_DEFAULTS = ThinkingTraining()
+
+
+def train(
+    task: Annotated[str, typer.Argument(help="What it learns.", metavar="|".join(TASKS), show_default=False)],
+    out: Annotated[
+        Path, typer.Option(help="The folder of the training.", rich_help_panel=OUTPUT_PANEL, metavar="DIR")
+    ],
+    length: Annotated[
+        int | None, typer.Option(help="Of the sequences, for parity.", min=1, show_default="8")
+    ] = None,
+    ticks: Annotated[
+        int | None,
+        typer.Option(help="How long it thinks.", min=1, show_default="by task", rich_help_panel=_MODEL_PANEL),
+    ] = None,
+    neurons: Annotated[
+        int | None,
+        typer.Option(help="How many.", min=1, show_default="by task", rich_help_panel=_MODEL_PANEL),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            help="Of what attention sees.", min=1, show_default="by task", rich_help_panel=_MODEL_PANEL
+        ),
+    ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            help="Ticks that a neuron remembers.",
+            min=1,
+            show_default="by task",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(help="Most steps.", min=1, rich_help_panel=_SETTINGS_PANEL)
+    ] = _DEFAULTS.steps,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Training time after which it stops.", rich_help_panel=_SETTINGS_PANEL),
+    ] = None,
+    batch: Annotated[
+        int, typer.Option(help="Samples of a step.", min=1, rich_help_panel=_SETTINGS_PANEL)
+    ] = _DEFAULTS.batch,
+    learning_rate: Annotated[
+        float, typer.Option(help="Peak of AdamW's.", rich_help_panel=_SETTINGS_PANEL)
+    ] = _DEFAULTS.learning_rate,
+    warm_up: Annotated[
+        int, typer.Option(help="Steps over which it rises.", min=0, rich_help_panel=_SETTINGS_PANEL)
+    ] = _DEFAULTS.warm_up,
+    every: Annotated[
+        int,
+        typer.Option(
+            help="Steps between looks at validation samples, and between checkpoints.",
+            min=1,
+            rich_help_panel=_SETTINGS_PANEL,
+        ),
+    ] = _DEFAULTS.every,
+    stop: Annotated[
+        bool,
+        typer.Option(help="Stop once all validation samples are right.", rich_help_panel=_SETTINGS_PANEL),
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Of first weights, batches and pairs of neurons.", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model that thinks on a task that needs no data.
+
+    A training that was stopped goes on when the same command is given again.
+    """
+    with clear_errors():
+        if length is not None and task == "digits":
+            raise ConfigError("Digits have no --length. Leave it out.")
+        asked = task_named(task, **({} if length is None else {"length": length}))
+        fields = {"ticks": ticks, "neurons": neurons, "width": width, "memory": memory, "seed": seed}
+        config = asked.config(**{name: value for name, value in fields.items() if value is not None})
+        settings = ThinkingTraining(
+            steps=steps,
+            seconds=seconds,
+            batch=batch,
+            learning_rate=learning_rate,
+            warm_up=warm_up,
+            every=every,
+            enough=1.0 if stop else None,
+            seed=seed,
+        )
+        with _bar(settings, quiet=quiet) as watch:
+            trained = train_thinking(asked, config, out, settings, device=device, watch=watch)
+        write_thinking_report(trained, out / "report.html")
+    if as_json:
+        print_json(_facts(trained))
+    else:
+        _show(trained)
+
+
+def _show(trained: ThinkingTrained) -> None:
+    numbers = ("accuracy", "all positions right", "ticks", "saved")
+    table = plain_table("test", *numbers, right=numbers)
+    halted = trained.halted
+    table.add_row("all ticks", percent(trained.test), percent(trained.whole), f"{_ticks(trained)}", "")
+    label = f"halted at a certainty of {halted.threshold}"
+    table.add_row(label, percent(halted.accuracy), "", f"{halted.ticks:.1f}", percent(halted.saved))
+    tables.print(table)
+    why = {
+        "enough": "every validation sample is right",
+        "steps": "all steps are taken",
+        "seconds": "time is up",
+    }
+    tables.print(
+        f"{trained.parameters:,} parameters trained in {trained.rows[-1].step} steps "
+        f"({why[trained.stopped]}): {trained.path}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _facts(trained: ThinkingTrained) -> dict[str, Any]:
+    return {
+        "out": str(trained.folder),
+        "path": str(trained.path),
+        "parameters": trained.parameters,
+        "steps": trained.rows[-1].step,
+        "stopped": trained.stopped,
+        "seconds": trained.rows[-1].seconds,
+        "validation": trained.rows[-1].validation,
+        "test": trained.test,
+        "whole": trained.whole,
+        "halted": trained.halted._asdict(),
+    }
+
+
+def _ticks(trained: ThinkingTrained) -> int:
+    return len(trained.rows[-1].certainties or ())
+
+
+@contextmanager
+def _bar(settings: ThinkingTraining, *, quiet: bool) -> Iterator[Callable[[ThinkingRow], None] | None]:
+    """A progress bar with rate, accuracy and time left on a terminal; silence elsewhere."""
+    if quiet or not words.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[said]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=words, transient=True) as bar:
+        task = bar.add_task("steps", total=settings.steps, said="")
+        looked: float | None = None
+
+        def watch(row: ThinkingRow) -> None:
+            nonlocal looked
+            looked = looked if row.validation is None else row.validation
+            bar.update(task, completed=row.step, said=said(row, looked, bar.tasks[0].speed))
+
+        yield watch
+
+
+def said(row: ThinkingRow, looked: float | None, speed: float | None) -> str:
+    """What a step reached, and how fast it goes.
+
+    Examples:
+        >>> said(ThinkingRow(3, loss=0.25), 0.5, 2.0)
+        '2.0 steps/s, loss 0.250, validation 50.0 %'
+    """
+    parts = [
+        "" if speed is None else f"{speed:.1f} steps/s",
+        "" if row.loss is None else f"loss {row.loss:.3f}",
+        "" if looked is None else f"validation {percent(looked)}",
+    ]
+    return ", ".join(part for part in parts if part)

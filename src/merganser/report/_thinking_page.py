@@ -1,0 +1,207 @@
+"""A training of a thought machine as one HTML file: how it learnt, how it thinks, and when it could stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from merganser._training_folder import read_training
+from merganser.report._html import Html, element, table
+from merganser.report._page import chart_place, page
+from merganser.report._sections import Section, section
+from merganser.report._thinking_charts import calibration_chart, cells_chart, lines_chart
+from merganser.report._thinking_info import Inside, ThinkingInfo, thinking_info
+from merganser.report._words import count, counted, duration, percent
+from merganser.thinking.training import ThinkingTrained, looks
+from merganser.weights import atomic_write_text
+
+_STOPPED = {
+    "enough": "until every validation sample was right",
+    "steps": "over all steps",
+    "seconds": "until its time was up",
+}
+
+
+def write_thinking_report(trained: ThinkingTrained, path: str | Path) -> Path:
+    """Write what came of a training as one HTML file that needs nothing else, not even a network.
+
+    Args:
+        trained: The training.
+        path: Where; a file that is there is replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        OutputError: If the file cannot be written, or a library that draws is missing.
+        RunError, CheckpointError: If the training's folder or its model is damaged.
+    """
+    of, info = read_training(trained.folder)["of"], thinking_info(trained)
+    sections = [_learning(trained), *_positions(trained), _ticks(info), _halting(info), _calibration(info)]
+    sections += [*(_inside(k, each) for k, each in enumerate(info.inside)), _settings(of)]
+    charts = {name: spec for each in sections for name, spec in each.charts.items()}
+    numbers, steps = counted(trained.parameters, "number"), counted(trained.rows[-1].step, "step")
+    header = element(
+        "header",
+        element("p", "Thinking", class_="kicker"),
+        element("h1", f"{trained.task.name}: {percent(trained.test)} of the test, {_halted(trained)}"),
+        element(
+            "p",
+            f"{numbers} trained in {steps}, {_STOPPED[trained.stopped]}: {duration(trained.rows[-1].seconds)}.",
+            class_="lead",
+        ),
+    )
+    target = Path(path)
+    title = f"Thinking about {trained.task.name}"
+    atomic_write_text(target, page(title, [header, *(each.html for each in sections)], charts))
+    return target
+
+
+def _halted(trained: ThinkingTrained) -> str:
+    halted = trained.halted
+    return f"{percent(halted.accuracy)} with {percent(halted.saved)} of the ticks saved"
+
+
+def _learning(trained: ThinkingTrained) -> Section:
+    words = "Loss of each batch, mean of the best and the surest tick."
+    loss = {"loss": [(row.step, row.loss) for row in trained.rows if row.loss is not None]}
+    shown = "Share of positions right at the surest tick: of each batch, and of the validation samples; and share of "
+    shown += "validation samples that are right at every position."
+    lines = {
+        "batch": [(row.step, row.accuracy) for row in trained.rows if row.accuracy is not None],
+        "validation": [
+            (row.step, row.validation) for row in looks(trained.rows) if row.validation is not None
+        ],
+        "validation, all positions": [
+            (row.step, row.whole) for row in looks(trained.rows) if row.whole is not None
+        ],
+    }
+    charts = {
+        "accuracy": lines_chart(lines, x="step", y="right", description=shown),
+        "loss": lines_chart(loss, x="step", y="nats", description=words, shares=False, height=170),
+    }
+    figures = [_figure("accuracy", shown), _figure("loss", words)]
+    return section("learning", "How it learnt", *figures, charts=charts)
+
+
+def _positions(trained: ThinkingTrained) -> list[Section]:
+    """Accuracy of each position over the looks, if there are several positions."""
+    seen = looks(trained.rows)
+    values = np.array([row.positions for row in seen]).T
+    if len(values) < 2:
+        return []
+    words = "Accuracy of each position on the validation samples, from even chance (no colour) up."
+    chart = cells_chart(
+        values,
+        rows=[str(k + 1) for k in range(len(values))],
+        columns=[row.step for row in seen],
+        x="step",
+        y="position",
+        value="right",
+        description=words,
+        least=1 / trained.task.classes,
+    )
+    figure = _figure("positions", words)
+    return [section("positions", "Which positions came first", figure, charts={"positions": chart})]
+
+
+def _ticks(info: ThinkingInfo) -> Section:
+    right = "Share of test positions that are right after each tick, by how one answer is made of the ticks so far."
+    sure = "Mean certainty at each tick, of test samples that end right at every position and of the others."
+    charts = {
+        "readouts": lines_chart(_by_tick(info.accuracy), x="tick", y="right", description=right, marked=True),
+        "certainty": lines_chart(
+            _by_tick(info.certainties), x="tick", y="certainty", description=sure, height=190
+        ),
+    }
+    return section(
+        "ticks", "From tick to tick", _figure("readouts", right), _figure("certainty", sure), charts=charts
+    )
+
+
+def _by_tick(values: Mapping[str, list[float]]) -> dict[str, list[tuple[float, float]]]:
+    return {name: [(t + 1, value) for t, value in enumerate(line)] for name, line in values.items()}
+
+
+def _halting(info: ThinkingInfo) -> Section:
+    words = "What stopping at a certainty keeps of the accuracy, and what share of the ticks it takes."
+    *points, end = info.halting
+    lines = {
+        "accuracy": [(point.threshold or 0.0, point.accuracy) for point in points],
+        "ticks used": [(point.threshold or 0.0, 1 - point.saved) for point in points],
+    }
+    chart = lines_chart(lines, x="certainty at which it stops", y="share", description=words, marked=True)
+    rows = [
+        [
+            "all ticks" if point.threshold is None else f"{point.threshold:g}",
+            percent(point.accuracy),
+            f"{100 * (point.accuracy - end.accuracy):+.1f}".replace("-", "−"),
+            f"{point.ticks:.1f}",
+            percent(point.saved),
+            percent(point.reached) if point.threshold is not None else "",
+        ]
+        for point in info.halting
+    ]
+    head = ["stop at", "right", "points lost or won", "ticks", "saved", "samples that get so sure"]
+    return section(
+        "halting", "When to stop", _figure("halting", words), table(head, rows), charts={"halting": chart}
+    )
+
+
+def _calibration(info: ThinkingInfo) -> Section:
+    words = "Answers after the last tick, by how probable the model says they are; dotted, a model that is right as "
+    words += "often as it says."
+    chart = calibration_chart(
+        {name: each.bins for name, each in info.calibrations.items()}, description=words
+    )
+    rows = [[name, percent(each.error)] for name, each in info.calibrations.items()]
+    return section(
+        "calibration",
+        "Whether it knows what it knows",
+        _figure("calibration", words),
+        table(["readout", "expected calibration error"], rows),
+        charts={"calibration": chart},
+    )
+
+
+def _inside(number: int, inside: Inside) -> Section:
+    charts, parts = {}, [element("p", f"{inside.said}.")]
+    if inside.attention is not None:
+        tokens, ticks = inside.attention.shape
+        words = "Where attention looks at each tick, mean over heads."
+        name = f"attention-{number}"
+        charts[name] = cells_chart(
+            inside.attention,
+            rows=[str(k + 1) for k in range(tokens)],
+            columns=list(range(1, ticks + 1)),
+            x="tick",
+            y="token",
+            value="share",
+            description=words,
+        )
+        parts.append(_figure(name, words))
+    name, words = f"neurons-{number}", "Activations of the neurons that move most."
+    lines = _by_tick({f"neuron {n}": values.tolist() for n, values in inside.neurons.items()})
+    charts[name] = lines_chart(lines, x="tick", y="activation", description=words, shares=False, height=170)
+    parts.append(_figure(name, words))
+    return section(f"inside-{number}", f"Inside, sample {number + 1}", *parts, charts=charts)
+
+
+def _settings(of: Mapping[str, Any]) -> Section:
+    rows = [
+        [f"{part}: {key}", _said(value)]
+        for part in ("task", "config", "settings", "versions")
+        for key, value in of[part].items()
+    ]
+    return section("settings", "How it was done", table(["setting", "value"], rows, numbers=False))
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else count(value) if type(value) is int else str(value)
+
+
+def _figure(name: str, words: str) -> Html:
+    return element("figure", chart_place(name), element("figcaption", words))

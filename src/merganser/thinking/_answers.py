@@ -1,0 +1,87 @@
+"""What a model answers to many samples at every tick, and how good that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from merganser.models import evaluating
+from merganser.thinking._model import CTM
+from merganser.thinking._readout import readout_named
+from merganser.thinking._thought import split_positions
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers to samples whose right classes are known.
+
+    Attributes:
+        logits: At every position and tick.
+        certainties: How sure the model was, in [0, 1].
+        targets: The right classes, from 0.
+    """
+
+    logits: Float[Tensor, "samples positions classes ticks"]
+    certainties: Float[Tensor, "samples ticks"]
+    targets: Int[Tensor, "samples positions"]
+
+    def probabilities(self, readout: str = "certain") -> Float[Tensor, "samples positions classes ticks"]:
+        """Of each class, after each tick.
+
+        Args:
+            readout: One of [`READOUTS`][].
+
+        Raises:
+            ValueError: If there is no such readout.
+        """
+        return readout_named(readout)(self.logits, self.certainties)
+
+    def right(self, readout: str = "certain") -> Bool[Tensor, "samples positions ticks"]:
+        """Whether each position is answered right, after each tick.
+
+        Raises:
+            ValueError: If there is no such readout.
+        """
+        return self.probabilities(readout).argmax(dim=2) == self.targets[:, :, None]
+
+    def scores(self, readout: str = "certain", *, whole: bool = False) -> Float[Tensor, "samples ticks"]:
+        """Share of positions that are right, after each tick, in [0, 1].
+
+        Args:
+            readout: One of [`READOUTS`][].
+            whole: Count a sample only if all of its positions are right.
+
+        Raises:
+            ValueError: If there is no such readout.
+        """
+        right = self.right(readout)
+        return right.all(dim=1).float() if whole else right.float().mean(dim=1)
+
+
+def answers_of(
+    model: CTM,
+    inputs: Float[Tensor, "samples ..."],
+    targets: Int[Tensor, "samples positions"],
+    *,
+    ticks: int | None = None,
+    batch: int = 256,
+) -> Answers:
+    """Let a model think about samples, for all ticks.
+
+    Args:
+        model: The model, which is left in the mode it was in.
+        inputs: What it takes.
+        targets: The right classes, from 0.
+        ticks: How long it thinks; None for what its configuration says.
+        batch: Samples at once.
+    """
+    logits, certainties = [], []
+    with evaluating(model), torch.no_grad():
+        for part in inputs.split(batch):
+            thought = model(part, ticks=ticks)
+            logits.append(split_positions(thought.predictions, thought.positions))
+            certainties.append(thought.certainties)
+    return Answers(torch.cat(logits), torch.cat(certainties), targets)

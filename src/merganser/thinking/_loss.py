@@ -1,0 +1,82 @@
+r"""Which ticks are trained: of each sample the best one, and the surest one.
+
+Write $L_{bt}$ for the cross-entropy of sample $b$ at tick $t$, averaged over positions, and $c_{bt}$ for the certainty
+there.
+
+| rule | formula | here |
+| --- | --- | --- |
+| loss of a tick | $L_{bt} = -\frac1P \sum_p \log \mathrm{softmax}(y_{bpt})_{\text{target}}$ | [`tick_losses`][] |
+| the best tick | $t_1 = \arg\min_t L_{bt}$ | [`thought_loss`][] |
+| the surest tick | $t_2 = \arg\max_t c_{bt}$ | [`thought_loss`][] |
+| loss | $\frac1B \sum_b (L_{bt_1} + L_{bt_2}) / 2$ | [`thought_loss`][] |
+
+Of equal ticks the first is taken. No gradient goes through the choice of a tick, so the head is run a second time at
+the chosen ticks alone, and only there with gradients.
+
+References:
+    Darlow et al., *Continuous Thought Machines*, NeurIPS 2025, section 3.5, https://arxiv.org/abs/2505.05522
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from merganser.thinking._thought import Thought, split_positions
+
+
+class ThoughtLoss(NamedTuple):
+    """The loss of a batch, and the ticks it is made of.
+
+    Attributes:
+        value: What is descended, in nats.
+        best: The tick with the smallest loss, of each sample, from 0.
+        surest: The tick with the highest certainty, of each sample, from 0.
+    """
+
+    value: Float[Tensor, ""]
+    best: Int[Tensor, " batch"]
+    surest: Int[Tensor, " batch"]
+
+
+def tick_losses(
+    logits: Float[Tensor, "batch positions classes ticks"], targets: Int[Tensor, "batch positions"]
+) -> Float[Tensor, "batch ticks"]:
+    """Cross-entropy at each tick, averaged over positions, in nats.
+
+    Args:
+        logits: What a model answers.
+        targets: The right classes, from 0.
+
+    Examples:
+        >>> tick_losses(torch.zeros(1, 3, 2, 1), torch.tensor([[0, 1, 1]]))
+        tensor([[0.6931]])
+    """
+    every = targets[:, :, None].expand(-1, -1, logits.shape[-1])
+    return functional.cross_entropy(logits.movedim(2, 1), every, reduction="none").mean(dim=1)
+
+
+def thought_loss(thought: Thought, targets: Int[Tensor, "batch positions"]) -> ThoughtLoss:
+    """Mean over samples of the loss at their best and at their surest tick.
+
+    Args:
+        thought: What a model makes of the samples.
+        targets: The right classes, from 0.
+
+    Raises:
+        ValueError: If the thought has another number of positions, or its model no head.
+    """
+    if targets.shape[1] != thought.positions:
+        raise ValueError(
+            f"Expected targets at {thought.positions} positions, as the model answers, but found {targets.shape[1]}."
+        )
+    with torch.no_grad():
+        losses = tick_losses(split_positions(thought.predictions, thought.positions), targets)
+        best, surest = losses.argmin(dim=1), thought.certainties.argmax(dim=1)
+    chosen = thought.read(torch.stack([best, surest], dim=1))
+    value = tick_losses(split_positions(chosen, thought.positions), targets).mean()
+    return ThoughtLoss(value, best, surest)

@@ -1,0 +1,45 @@
+"""Training of thought machines on tasks that need nothing but themselves; killed, it goes on bit for bit.
+
+| names | what |
+| --- | --- |
+| [`train_thinking`][], [`ThinkingTrained`][] | from a task and a configuration to a folder with a model |
+| [`open_thinking`][] | what a folder holds of one that is over |
+| [`ThinkingTraining`][] | how |
+| [`Parity`][], [`Digits`][], [`TASKS`][], [`task_named`][] | on what |
+| [`ThinkingTask`][], [`Samples`][] | what a task is |
+| [`ThinkingRow`][], [`looks`][] | what happened step by step |
+
+The folder:
+
+| name | what |
+| --- | --- |
+| `training.json` | what is trained on what and how; once it is over, what came of it |
+| `history.jsonl` | a line for each step |
+| `checkpoint/` | the last checkpoint: tensors as safetensors, the rest as JSON |
+| `model/` | the model |
+| `report.html` | all of it as pictures, if the command made it |
+
+References:
+    Darlow et al., *Continuous Thought Machines*, NeurIPS 2025, https://arxiv.org/abs/2505.05522
+"""
+
+from merganser.thinking.training._open import open_thinking
+from merganser.thinking.training._row import ThinkingRow, looks
+from merganser.thinking.training._settings import ThinkingTraining
+from merganser.thinking.training._tasks import TASKS, Digits, Parity, Samples, ThinkingTask, task_named
+from merganser.thinking.training._train import ThinkingTrained, train_thinking
+
+__all__ = [
+    "TASKS",
+    "Digits",
+    "Parity",
+    "Samples",
+    "ThinkingRow",
+    "ThinkingTask",
+    "ThinkingTrained",
+    "ThinkingTraining",
+    "looks",
+    "open_thinking",
+    "task_named",
+    "train_thinking",
+]
