@@ -3,7 +3,8 @@
 The buffer is (neurons, memory + ticks, batch). A queue would copy the whole memory at every tick, and autograd would
 keep each of the copies. Autograd forbids to write into a tensor that it keeps; here that is safe, since a window never
 shows a place that is written later, so windows are handed out with version counters of their own. Gradients of the
-windows overlap; they are summed up in one buffer, from the last tick to the first.
+windows overlap; they are summed up in one buffer, from the last tick to the first. A link, an empty tensor that goes from tick
+to tick, tells autograd of that order; whoever thinks holds it, since history and graph would otherwise hold each other.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class History:
     """Pre-activations of all neurons during one thought.
 
     Args:
-        start: The memory at its beginning, oldest first.
+        start: Of the shape of the memory at its beginning.
         ticks: How many will be added at most.
         dtype: In which they are kept.
     """
@@ -27,15 +28,19 @@ class History:
     def __init__(self, start: Float[Tensor, "neurons memory batch"], ticks: int, dtype: torch.dtype) -> None:
         neurons, self.memory, batch = start.shape
         self._buffer = start.new_empty(neurons, self.memory + ticks, batch, dtype=dtype)
+        self.dtype, self.ticks = dtype, 0
         self._gradient: tuple[int, Tensor] | None = None
-        self.ticks = 0
-        self._link: Tensor = _Begin.apply(start, self)  # pyright: ignore[reportAssignmentType]
 
-    def remember(self, received: Float[Tensor, "neurons batch"]) -> Float[Tensor, "neurons memory batch"]:
-        """Add what was received at a tick; gives the memory, oldest first."""
+    def begin(self, start: Float[Tensor, "neurons memory batch"]) -> Tensor:
+        """Fill in the memory at the beginning; gives the first link."""
+        return _Begin.apply(start, self)  # pyright: ignore[reportReturnType]
+
+    def remember(
+        self, received: Float[Tensor, "neurons batch"], link: Tensor
+    ) -> tuple[Float[Tensor, "neurons memory batch"], Tensor]:
+        """Add what was received at a tick; gives the memory, oldest first, and the next link."""
         self.ticks += 1
-        window, self._link = _Remember.apply(received, self._link, self, self.ticks)  # pyright: ignore[reportGeneralTypeIssues]
-        return window
+        return _Remember.apply(received, link, self, self.ticks)  # pyright: ignore[reportReturnType]
 
     def window(self, tick: int) -> Float[Tensor, "neurons memory batch"]:
         """The memory after so many ticks, without a gradient."""
@@ -45,9 +50,9 @@ class History:
         """What was received at every tick, without a gradient."""
         return self._buffer.data[:, self.memory : self.memory + self.ticks].permute(1, 2, 0)
 
-    def latest(self) -> Float[Tensor, "neurons memory batch"]:
+    def latest(self, link: Tensor) -> Float[Tensor, "neurons memory batch"]:
         """The memory now, as something of its own."""
-        return _Latest.apply(self._link, self).clone()  # pyright: ignore[reportOptionalMemberAccess]
+        return _Latest.apply(link, self).clone()  # pyright: ignore[reportOptionalMemberAccess]
 
     def keep(self, rows: Tensor) -> None:
         """Forget all but these rows of the batch; for thoughts without gradients."""
