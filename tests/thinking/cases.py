@@ -14,7 +14,11 @@ def configs(draw, backbones=("none", "parity", "grid", "control", "digits", "res
     """Small configurations; parts that do not go together are not drawn."""
     backbone = draw(st.sampled_from(backbones))
     sliding = backbone in ("none", "grid", "control") and draw(st.booleans())
-    heads = 0 if sliding else draw(st.sampled_from([0, 1, 2] if backbone in ("none", "grid", "control") else [1, 2]))
+    heads = (
+        0
+        if sliding
+        else draw(st.sampled_from([0, 1, 2] if backbone in ("none", "grid", "control") else [1, 2]))
+    )
     kinds = ["none", "rotational-1d"] if backbone == "parity" else ["none"]
     if backbone in PICTURES:
         kinds = ["none", "fourier", "multi-fourier", "rotational"]
@@ -32,7 +36,9 @@ def configs(draw, backbones=("none", "parity", "grid", "control", "digits", "res
         neuron_norm=draw(st.booleans()),
         synapse_depth=depth,
         synapse_blocks=draw(st.integers(1, 2)) if depth == 1 else 1,
-        pairing="first-last" if sliding else draw(st.sampled_from(["first-last", "random", "random-pairing"])),
+        pairing="first-last"
+        if sliding
+        else draw(st.sampled_from(["first-last", "random", "random-pairing"])),
         output_neurons=draw(st.integers(2, 6)),
         action_neurons=draw(st.integers(2, 6)) if heads else 0,
         self_pairs=draw(st.integers(0, 1)),

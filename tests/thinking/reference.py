@@ -1,4 +1,4 @@
-"""A thought machine in the plainest way: from the paper's definitions, slow, neuron by neuron, nothing kept between ticks.
+"""A thought machine in the plainest way: from the paper's definitions, slow, neuron by neuron, nothing kept.
 
 Synchronisation is the decayed inner product of whole histories, a memory is a list, attention projects its tokens again
 at every tick. Only the backbone is the model's own: the official module's outputs are what holds that.
@@ -58,9 +58,8 @@ def synchronisation(w, which, history, max_decay):
 def look(config, w, features, asking):
     tokens = features.flatten(2).transpose(1, 2)
     tokens = norm(w, "attention.norm", linear(w, "attention.project", tokens))
-    weights, biases = w["attention.qkv.weight"].chunk(3), w["attention.qkv.bias"].chunk(3)
-    query = linear(w, "attention.ask", asking) @ weights[0].t() + biases[0]
-    keys, values = tokens @ weights[1].t() + biases[1], tokens @ weights[2].t() + biases[2]
+    query = linear(w, "attention.query", linear(w, "attention.ask", asking))
+    keys, values = linear(w, "attention.keys_values", tokens).chunk(2, dim=-1)
     depth, seen = config.width // config.heads, []
     for head in range(config.heads):
         part = slice(head * depth, (head + 1) * depth)
@@ -74,9 +73,11 @@ def synapse(config, w, inputs):
         for i in range(config.synapse_blocks):
             inputs = norm(w, f"synapse.{i}.norm", gate(linear(w, f"synapse.{i}.linear", inputs)))
         return inputs
+
     def step(name, x):
         x = norm(w, f"synapse.{name}.norm", linear(w, f"synapse.{name}.linear", x))
         return x * torch.sigmoid(x)
+
     levels = [step("first", inputs)]
     for i in range(config.synapse_depth - 1):
         levels.append(step(f"down.{i}", levels[-1]))

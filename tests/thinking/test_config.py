@@ -74,7 +74,10 @@ def test_every_preset_is_plain_data_and_back(name):
         ({"positions": 6}, "at least two classes"),
         ({"heads": 3}, "`width` must be a multiple of `heads`, but 8 is none of 3"),
         ({"heads": 0}, "`action_neurons` must be positive with attention and 0 without"),
-        ({"heads": 0, "action_neurons": 0, "backbone": "digits"}, "`heads` is 0, but the features of `digits`"),
+        (
+            {"heads": 0, "action_neurons": 0, "backbone": "digits"},
+            "`heads` is 0, but the features of `digits`",
+        ),
         ({"pairing": "first-last", "neurons": 6}, "`neurons` must be at least .* = 7"),
         ({"self_pairs": 3}, "`self_pairs` must be less than all pairs, 3"),
         ({"sliding": True}, "`sliding` needs `heads=0`"),
@@ -91,7 +94,7 @@ def test_what_does_not_go_together_names_the_field(changes, message):
 def test_unknown_presets_and_fields_suggest_the_right_one():
     with pytest.raises(ConfigError, match="Did you mean `parity-64`"):
         CTMConfig.preset("parity64")
-    with pytest.raises(ConfigError, match="no field `tick`. Did you mean `ticks`"):
+    with pytest.raises(ConfigError, match=r"no field `tick`\. Did you mean `ticks`"):
         CTMConfig.preset("parity-64", tick=3)
     with pytest.raises(ConfigError, match="`neurons` of a thought machine is missing"):
         CTMConfig.from_dict({k: v for k, v in DEFAULTS.items() if k != "neurons"})

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from merganser.thinking._tied import Noted, Tied, TiedMap, add_product
 
@@ -45,17 +44,18 @@ class Attention(nn.Module):
         self.project = nn.Linear(features, width)
         self.norm = nn.LayerNorm(width)
         self.ask = nn.Linear(pairs, width)
-        self.qkv = nn.Linear(width, 3 * width)
+        self.query = nn.Linear(width, width)
+        self.keys_values = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
-        nn.init.xavier_uniform_(self.qkv.weight)
-        nn.init.zeros_(self.qkv.bias)
+        bound = math.sqrt(6 / (4 * width))  # Xavier's for one matrix (3 width, width), as torch draws them
+        for linear in (self.query, self.keys_values):
+            nn.init.uniform_(linear.weight, -bound, bound)
+            nn.init.zeros_(linear.bias)
         nn.init.zeros_(self.out.bias)
 
     def look(self, features: Float[Tensor, "batch tokens features"]) -> Tokens:
         """Keys and values, for all ticks that look at these features."""
-        width = self.out.in_features
-        tokens = self.norm(self.project(features))
-        both = functional.linear(tokens, self.qkv.weight[width:], self.qkv.bias[width:])
+        both = self.keys_values(self.norm(self.project(features)))
         batch, count, _ = both.shape
         keys, values = both.view(batch, count, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         return Tokens(keys.contiguous(), values.contiguous())
@@ -68,9 +68,8 @@ class Attention(nn.Module):
         Args:
             rows: Of the batch.
         """
-        width = self.out.in_features
-        scale = 1 / math.sqrt(width // self.heads)
-        weight, bias = self.qkv.weight[:width] * scale, self.qkv.bias[:width] * scale
+        scale = math.sqrt(self.heads / self.out.in_features)
+        weight, bias = self.query.weight * scale, self.query.bias * scale
         return TiedMap(weight @ self.ask.weight, weight @ self.ask.bias + bias, rows)
 
     def forward(

@@ -5,7 +5,7 @@
 | `none` | any | themselves |
 | `parity` | signs (batch, length) | (batch, width, length) |
 | `digits` | pictures (batch, channels, height, width) | (batch, width, height / 4, width / 4) |
-| `questions` | pictures; or numbers (batch): indices from 0, operators -1 and -2; or nothing | as above; (batch, width) |
+| `questions` | pictures; or numbers (batch): indices from 0 on, operators -1 and -2 | as above; (batch, width) |
 | `grid` | MiniGrid's symbols (batch, 7, 7, 3) | (batch, width, 7, 7) |
 | `control` | vectors (batch, channels) | (batch, width, 1) |
 | `shallow-wide` | pictures | (batch, 2048, height / 2, width / 2) |

@@ -211,7 +211,7 @@ def _check_parts(config: CTMConfig) -> None:
         )
     if bool(config.heads) != bool(action):
         raise ConfigError(
-            f"`action_neurons` must be positive with attention and 0 without, but is {action} with `heads={config.heads}`."
+            f"`action_neurons` must be positive with attention and 0 without, but is {action} (`heads={config.heads}`)."
         )
     if not config.heads and config.backbone not in _DIRECT:
         raise ConfigError(

@@ -4,7 +4,7 @@
 | --- | --- |
 | `trace_processor.0.0.w1` (memory, out, neurons) | `neurons.layers.0.weight` (neurons, out, memory) |
 | `out_neuron_indices_left`, `…_right`: lists | `output.left`, `output.right`: all pairs |
-| `decay_params_out`, `start_trace`, `synapses.…`, … | `output.decay`, `start_history`, `synapse.…`, …: see the table below |
+| `decay_params_out`, `start_trace`, `synapses.…`, … | `output.decay`, `start_history`, `synapse.…`, … |
 
 Sizes are read off the tensors, as far as they show there; arguments say the rest.
 
@@ -69,7 +69,6 @@ _NAMES = [
     (r"kv_proj\.0\.", "attention.project."),
     (r"kv_proj\.1\.", "attention.norm."),
     (r"q_proj\.", "attention.ask."),
-    (r"attention\.in_proj_", "attention.qkv."),
     (r"attention\.out_proj\.", "attention.out."),
     (r"synapses\.first_projection\.0\.", "synapse.first.linear."),
     (r"synapses\.first_projection\.1\.", "synapse.first.norm."),
@@ -113,6 +112,7 @@ _CHANNELS = (  # where each backbone shows how many numbers an input has
 )
 _SLIDING_DECAY = 4.0
 _AGENT = "recurrent_model."
+_IN_PROJECTION = "attention.in_proj_"
 
 
 def is_official(arguments: Mapping[str, Any]) -> bool:
@@ -132,7 +132,8 @@ def read_official(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: If it cannot be read, asks for more than that, or is no such file.
     """
     kinds = [type(np.dtype(kind)) for kind in ("uint32", "int64", "float32", "float64")]
-    array, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
+    array: Any = np.zeros(1).__reduce__()[0]
+    scalar: Any = np.float64(0).__reduce__()[0]
     functions = [
         (function, f"numpy.{core}.multiarray.{name}")
         for function, name in ((array, "_reconstruct"), (scalar, "scalar"))
@@ -195,7 +196,9 @@ def official_config(tensors: Mapping[str, Tensor], arguments: Mapping[str, Any])
             channels=_channels(tensors, backbone),
             positional=_POSITIONAL.get(get("positional_embedding_type", "none"), "none"),  # pyright: ignore[reportArgumentType]
             dropout=float(get("dropout") or 0),
-            neuron_dropout=float(get("dropout") or 0 if get("dropout_nlm") is None else arguments["dropout_nlm"]),
+            neuron_dropout=float(
+                get("dropout") or 0 if get("dropout_nlm") is None else arguments["dropout_nlm"]
+            ),
         )
     except KeyError as error:
         raise CheckpointError(
@@ -214,7 +217,12 @@ def our_tensors(tensors: Mapping[str, Tensor], config: CTMConfig) -> dict[str, T
     for name, tensor in tensors.items():
         if "neuron_indices" in name or name.endswith(("num_batches_tracked", "diagonal_mask_out")):
             continue
-        ours[our_name(name)] = _neurons_first(name, tensor)
+        if name.startswith(_IN_PROJECTION):
+            part = name.removeprefix(_IN_PROJECTION)
+            sizes = [config.width, 2 * config.width]
+            ours[f"attention.query.{part}"], ours[f"attention.keys_values.{part}"] = tensor.split(sizes)
+        else:
+            ours[our_name(name)] = _neurons_first(name, tensor)
     for theirs, which in (("out", "output"), ("action", "action")):
         if which == "action" and not config.heads:
             continue

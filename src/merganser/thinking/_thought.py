@@ -136,6 +136,14 @@ class Thought:
         """1 minus the normalised entropy of the prediction at every tick, see [`certainty`][]."""
         return certainty(self.predictions, self.positions)
 
+    def answer(self) -> Float[Tensor, "batch outputs"]:
+        """Logits at the most certain tick of each row, the paper's prediction.
+
+        Raises:
+            ValueError: If the model has no head.
+        """
+        return self.read(self.certainties.argmax(1, keepdim=True)).squeeze(2)
+
     def read(
         self, ticks: Int64[Tensor, "batch chosen"] | None = None
     ) -> Float[Tensor, "batch outputs chosen"]:
