@@ -2,15 +2,15 @@
 
     RIVAL_CTM=PATH make bench-think
 
-One thread on one core, default fp32 kernels. A step is forward, loss, backward and AdamW; the loss is the paper's (mean of
-the cross-entropy at the tick where it is least and at the tick that is most certain). The rival is a checkout of
-SakanaAI/continuous-thought-machines. It makes the model, as published and in its own way; we read its weights, and before
-anything is timed both sides say what they make of one batch, which has to agree. Sides take turns, each in a process of
-its own; figures are medians over all steps but the first of a process, where there are several.
+One thread on one core, default fp32 kernels. A step is forward, loss, backward and AdamW; the loss is the paper's (mean
+of the cross-entropy at the tick where it is least and at the tick that is most certain). The rival is a checkout of
+SakanaAI/continuous-thought-machines. It makes the model, as published and in its own way; we read its weights, and
+before anything is timed both sides say what they make of one batch, which has to agree. Sides take turns, each in a
+process of its own; figures are medians over all steps but the first of a process, where there are several.
 
 Memory is the greatest anonymous memory during a step beyond that before the first, in runs of their own whose allocator
-keeps nothing back. The floor is what the matrix products of a step (three times those of a forward pass that projects keys and
-values once and reads two ticks) would take at the rate of a large product, measured in the same process.
+keeps nothing back. The floor is what the matrix products of a step (three times those of a forward pass that projects
+keys and values once and reads two ticks) would take at the rate of a large product, measured in the same process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RIVAL = os.environ.get("RIVAL_CTM")
 
 
 class Task(NamedTuple):
-    """A published model: the official constructor's arguments, inputs, and steps in a process."""
+    """A published model: the official constructor's arguments, and how outputs are cut."""
 
     arguments: dict[str, Any]
     positions: int
@@ -124,7 +124,9 @@ def bench(name: str, batch: int, arguments: argparse.Namespace, folder: str) -> 
         if figures["differ"] > 1e-4:
             raise SystemExit(f"{name}: predictions differ by {figures['differ']:.2g}; nothing was timed.")
     timed = [*sides, "ours-bf16"] if arguments.bf16 else sides
-    turns = [(which, side(which, "time", arguments.steps)) for _ in range(arguments.rounds) for which in timed]
+    turns = [
+        (which, side(which, "time", arguments.steps)) for _ in range(arguments.rounds) for which in timed
+    ]
     for which in timed:
         seconds = [second for turn, found in turns if turn == which for second in found["seconds"]]
         figures[f"{which}_s"] = statistics.median(seconds)
@@ -201,7 +203,7 @@ def official(settings: dict[str, Any], task: Task, inputs: Any, weights: Path) -
     sys.path.insert(0, RIVAL)
     from models.ctm import ContinuousThoughtMachine  # pyright: ignore[reportMissingImports]
 
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)
     model = ContinuousThoughtMachine(**settings)
     with torch.no_grad():
         model.eval()(inputs[:1])  # its lazy layers get their shapes

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from merganser.thinking._dropout import Mask
 from merganser.thinking._tied import Noted, Tied, TiedMap, add_product
 
 _TICKS = 16
@@ -100,7 +101,7 @@ class Attended:
     """
 
     def __init__(self, tokens: Tokens) -> None:
-        self._tied = Tied([each.flatten(0, 1) for each in tokens], _add_outer, every=_TICKS)
+        self._tied = Tied([each.flatten(0, 1) for each in tokens], _add_products, every=_TICKS)
         self._link = self._tied.link(tokens)
 
     def __call__(
@@ -123,30 +124,29 @@ class _Attend(torch.autograd.Function):
         keys, values = tied.values
         query = query.to(keys.dtype)
         shares = torch.softmax(torch.bmm(query, keys.transpose(1, 2)), dim=-1).to(keys.dtype)
-        mask = torch.empty_like(shares).bernoulli_(1 - dropout).div_(1 - dropout) if dropout else None
+        mask = Mask(shares, dropout)
         ctx.tied, ctx.mask = tied, mask
         ctx.save_for_backward(query, keys, values, shares)
         ctx.mark_non_differentiable(shares)
-        return torch.bmm(shares if mask is None else shares * mask, values), shares
+        return torch.bmm(mask(shares), values), shares
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
         query, keys, values, shares = ctx.saved_tensors
         gradient = gradients[0]
-        for_shares = torch.bmm(gradient, values.transpose(1, 2))
-        used = shares
-        if ctx.mask is not None:
-            for_shares, used = for_shares * ctx.mask, shares * ctx.mask
+        for_shares = ctx.mask(torch.bmm(gradient, values.transpose(1, 2)))
         for_logits = shares * (for_shares - (for_shares * shares).sum(-1, keepdim=True))
         if ctx.needs_input_grad[1]:
-            ctx.tied.note(for_logits, query, used, gradient)
+            ctx.tied.note(for_logits, query, ctx.mask(shares), gradient)
         return torch.bmm(for_logits, keys) if ctx.needs_input_grad[0] else None, None, None, None
 
 
-def _add_outer(sums: list[Tensor], noted: Noted) -> None:
-    """Gradients of keys from those of logits and from queries; of values from shares and from gradients of mixtures."""
+def _add_products(sums: list[Tensor] | None, noted: Noted) -> list[Tensor]:
+    """Gradients of keys, from those of logits and queries; of values, from shares and gradients of mixtures."""
     for_logits, query, used, gradient = (torch.cat([factors[i] for factors in noted], 1) for i in range(4))
-    keys, values = sums
-    add_product(keys, for_logits.transpose(1, 2), query)
-    add_product(values, used.transpose(1, 2), gradient)
+    keys, values = sums or (None, None)
+    return [
+        add_product(keys, for_logits.transpose(1, 2), query),
+        add_product(values, used.transpose(1, 2), gradient),
+    ]

@@ -3,8 +3,9 @@
 The buffer is (neurons, memory + ticks, batch). A queue would copy the whole memory at every tick, and autograd would
 keep each of the copies. Autograd forbids to write into a tensor that it keeps; here that is safe, since a window never
 shows a place that is written later, so windows are handed out with version counters of their own. Gradients of the
-windows overlap; they are summed up in one buffer, from the last tick to the first. A link, an empty tensor that goes from tick
-to tick, tells autograd of that order; whoever thinks holds it, since history and graph would otherwise hold each other.
+windows overlap; they are summed up in one buffer, from the last tick to the first. A link, an empty tensor that goes
+from tick to tick, tells autograd of that order; whoever thinks holds it, since history and graph would otherwise hold
+each other for ever.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from merganser.thinking._loop import Loop, Observed
 from merganser.thinking._neurons import Neurons
 from merganser.thinking._positions import positions
 from merganser.thinking._pretrained import checkpoint_of, load_ctm, push_ctm, save_ctm
+from merganser.thinking._recompute import think_in_parts
 from merganser.thinking._synapse import synapse
 from merganser.thinking._synchronisation import Synchronisation, pairs_of
 from merganser.thinking._think import Thinking
@@ -85,6 +86,7 @@ class CTM(nn.Module):
         ticks: int | None = None,
         state: ThoughtState | None = None,
         trace: bool = False,
+        recompute: int | None = None,
     ) -> Thought:
         """Think about inputs for a number of ticks.
 
@@ -93,20 +95,33 @@ class CTM(nn.Module):
             ticks: How many; by default the configuration's.
             state: What to go on from, [`Thought.state`][] of the input before; by default the learnt start.
             trace: Whether to keep what happens inside.
+            recompute: For training with less memory: what happens within so many ticks is not kept but computed
+                again in the backward pass, for about a third more time. Results and gradients are the same.
 
         Raises:
-            ValueError: If there are no ticks, or inputs and state are of different batches.
+            ValueError: If there are no ticks, inputs and state are of different batches, or a trace shall be kept
+                of what is not.
         """
         loop, state = self._begin(inputs, ticks, state, weights=trace)
-        activations = torch.stack([loop.tick() for _ in range(self._checked(ticks))])
+        count = self._checked(ticks)
+        if recompute is None:
+            activations = torch.stack([loop.tick() for _ in range(count)])
+            after = loop.state()
+        elif trace:
+            raise ValueError("A trace keeps what `recompute` does not. Leave one of them out.")
+        else:
+            observed = loop.observed
+            activations, after = think_in_parts(
+                lambda state, count: Loop(self, observed, state, count), state, count, recompute
+            )
         if state.recent is not None:
             recent = torch.cat([state.recent, activations])
             values = self.output.sliding(recent[1:], self.config.memory)
-            after = replace(loop.state(), recent=recent[-self.config.memory :])
+            after = replace(after, recent=recent[-self.config.memory :])
         else:
             assert state.output is not None
             values, output = self.output.follow(state.output, activations)
-            after = replace(loop.state(), output=output)
+            after = replace(after, output=output)
         kept = self._trace(loop, activations) if trace else None
         return Thought(values, after, self.config.positions, kept, self._read_head if self.head else None)
 

@@ -26,9 +26,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
-from merganser.thinking._tied import Noted, Tied, add_product
+from merganser.thinking._dropout import Mask
+from merganser.thinking._tied import Noted, Tied, add_product, add_sum
 
 _NARROW = 16
 
@@ -58,12 +58,12 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, link: Tensor, tied: Tied, dropout: float) -> Tensor:  # noqa: ARG004
         weight, bias = tied.values
-        mask = torch.empty_like(inputs, dtype=torch.bool).bernoulli_(1 - dropout) if dropout else None
-        mixed = _product(weight, _dropped(inputs, mask, dropout), bias)
+        mask = Mask(inputs, dropout)
+        mixed = _product(weight, mask(inputs), bias)
         value, gate = mixed.chunk(2, dim=1)
         gate = torch.sigmoid(gate)
         outputs = value * gate
-        ctx.tied, ctx.dropout, ctx.mask = tied, dropout, mask
+        ctx.tied, ctx.mask = tied, mask
         ctx.save_for_backward(inputs, weight, gate, outputs)
         return outputs
 
@@ -77,14 +77,10 @@ class _Gate(torch.autograd.Function):
         torch.mul(gradient, gate, out=for_value)
         torch.addcmul(outputs, outputs, gate, value=-1, out=for_gate).mul_(gradient)
         if ctx.needs_input_grad[1]:
-            ctx.tied.note(mixed, _dropped(inputs, ctx.mask, ctx.dropout))
+            ctx.tied.note(mixed, ctx.mask(inputs))
         if not ctx.needs_input_grad[0]:
             return None, None, None, None
-        return _dropped(_product(weight.transpose(1, 2), mixed), ctx.mask, ctx.dropout), None, None, None
-
-
-def _dropped(inputs: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-    return inputs if mask is None else (inputs * mask).mul_(1 / (1 - dropout))
+        return ctx.mask(_product(weight.transpose(1, 2), mixed)), None, None, None
 
 
 def _product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -104,12 +100,15 @@ def _like_product(left: Tensor, right: Tensor) -> Tensor:
     return right.new_empty(neurons, outputs, batch)
 
 
-def _add_products(sums: list[Tensor], noted: Noted) -> None:
+def _add_products(sums: list[Tensor] | None, noted: Noted) -> list[Tensor]:
     """Gradients of weights and biases, from those of what they give and from their inputs."""
-    weight, bias = sums
+    weight, bias = sums or (None, None)
     for gradient, inputs in noted:
-        add_product(weight, gradient, inputs.transpose(1, 2))
-        bias += gradient.sum(-1, keepdim=True, dtype=bias.dtype)
+        weight = add_product(weight, gradient, inputs.transpose(1, 2))
+        bias = add_sum(bias, gradient, 2)
+    assert weight is not None
+    assert bias is not None
+    return [weight, bias]
 
 
 class NeuronLinear(nn.Module):
@@ -140,11 +139,11 @@ class NeuronLinear(nn.Module):
         self, inputs: Float[Tensor, "neurons in batch"], gated: Gated
     ) -> Float[Tensor, "neurons half batch"]:
         """Apply every neuron's map and gate to its own inputs."""
+        dropout = self.dropout if self.training else 0.0
         if self.norm is not None:
-            if self.dropout and self.training:
-                inputs = functional.dropout(inputs, self.dropout)
+            inputs = Mask(inputs, dropout)(inputs)
             return gated(self.norm(inputs.transpose(1, 2)).transpose(1, 2), 0.0)
-        return gated(inputs, self.dropout if self.training else 0.0)
+        return gated(inputs, dropout)
 
 
 class Neurons(nn.Module):

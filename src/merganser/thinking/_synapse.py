@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from merganser.thinking._dropout import Dropout
+
 _NARROWEST = 16
 
 Linear = Callable[[nn.Linear, Tensor], Tensor]
@@ -32,11 +34,13 @@ class Layer(nn.Module):
 
     def __init__(self, inputs: int, neurons: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(inputs, 2 * neurons)
         self.norm = nn.LayerNorm(neurons)
 
-    def forward(self, inputs: Float[Tensor, "batch inputs"], linear: Linear) -> Float[Tensor, "batch neurons"]:
+    def forward(
+        self, inputs: Float[Tensor, "batch inputs"], linear: Linear
+    ) -> Float[Tensor, "batch neurons"]:
         """Pre-activations."""
         return self.norm(functional.glu(linear(self.linear, self.dropout(inputs))))
 
@@ -44,7 +48,9 @@ class Layer(nn.Module):
 class Layers(nn.ModuleList):
     """Layers one after the other."""
 
-    def forward(self, inputs: Float[Tensor, "batch inputs"], linear: Linear) -> Float[Tensor, "batch neurons"]:
+    def forward(
+        self, inputs: Float[Tensor, "batch inputs"], linear: Linear
+    ) -> Float[Tensor, "batch neurons"]:
         """Pre-activations."""
         for layer in self:
             inputs = layer(inputs, linear)
@@ -56,11 +62,13 @@ class Step(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(inputs, outputs)
         self.norm = nn.LayerNorm(outputs)
 
-    def forward(self, inputs: Float[Tensor, "batch inputs"], linear: Linear) -> Float[Tensor, "batch outputs"]:
+    def forward(
+        self, inputs: Float[Tensor, "batch inputs"], linear: Linear
+    ) -> Float[Tensor, "batch outputs"]:
         """The step's outputs."""
         return functional.silu(self.norm(linear(self.linear, self.dropout(inputs))))
 
@@ -83,7 +91,9 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(Step(narrow, wide, dropout) for wide, narrow in pairwise(widths))
         self.norms = nn.ModuleList(nn.LayerNorm(wide) for wide in widths[:-1])
 
-    def forward(self, inputs: Float[Tensor, "batch inputs"], linear: Linear) -> Float[Tensor, "batch neurons"]:
+    def forward(
+        self, inputs: Float[Tensor, "batch inputs"], linear: Linear
+    ) -> Float[Tensor, "batch neurons"]:
         """Pre-activations."""
         levels = [self.first(inputs, linear)]
         for down in self.down:

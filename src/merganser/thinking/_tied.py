@@ -29,17 +29,21 @@ class Tied:
 
     Args:
         values: The tensors as the ticks use them; of any shape with the same elements, and of any type.
-        add: Adds what was noted at some ticks to the sums, in place.
+        add: Adds what was noted at some ticks to the sums, of which there are none before the first.
         every: After how many notes that is done.
     """
 
     def __init__(
-        self, values: Sequence[Tensor], add: Callable[[list[Tensor], Noted], None], *, every: int = 1
+        self,
+        values: Sequence[Tensor],
+        add: Callable[[list[Tensor] | None, Noted], list[Tensor]],
+        *,
+        every: int = 1,
     ) -> None:
         self.values = [value.detach() for value in values]
         self._add, self._every = add, every
         self._pass: int | None = None
-        self._sums: list[Tensor] = []
+        self._sums: list[Tensor] | None = None
         self._noted: list[Sequence[Tensor]] = []
 
     def link(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -50,11 +54,7 @@ class Tied:
         """Remember what a gradient is made of."""
         now = torch._C._current_graph_task_id()
         if self._pass != now:
-            self._pass, self._noted = now, []
-            self._sums = [
-                torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
-                for value in self.values
-            ]
+            self._pass, self._sums, self._noted = now, None, []
         self._noted.append(factors)
         if len(self._noted) >= self._every:
             self._settle()
@@ -64,12 +64,12 @@ class Tied:
         if self._pass != torch._C._current_graph_task_id():
             return None
         self._settle()
-        sums, self._sums, self._pass = self._sums, [], None
+        sums, self._sums, self._pass = self._sums, None, None
         return sums
 
     def _settle(self) -> None:
         if self._noted:
-            self._add(self._sums, self._noted)
+            self._sums = self._add(self._sums, self._noted)
             self._noted = []
 
 
@@ -141,22 +141,34 @@ class Maps:
         return self._maps[layer](inputs)
 
 
-def _add_products(sums: list[Tensor], noted: Noted) -> None:
+def _add_products(sums: list[Tensor] | None, noted: Noted) -> list[Tensor]:
     """Gradients of weights and biases from those of outputs, and inputs, of several ticks."""
     gradients, inputs = (torch.cat([factors[i] for factors in noted]) for i in range(2))
-    weight, bias = sums
-    add_product(weight, gradients.t(), inputs)
-    bias += gradients.sum(0, dtype=bias.dtype)
+    weight, bias = sums or (None, None)
+    return [add_product(weight, gradients.t(), inputs), add_sum(bias, gradients, 0)]
 
 
-def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add a matrix product, or a batch of them, in place; sums may be more precise than factors."""
+def add_product(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+    """Add a matrix product, or a batch of them, in place; sums of half-precision products are in single precision."""
+    if total is None:
+        return (left @ right).to(_precise(left))
     if total.dtype != left.dtype:
         total += left @ right
     elif total.ndim == 3:
         total.baddbmm_(left, right)
     else:
         total.addmm_(left, right)
+    return total
+
+
+def add_sum(total: Tensor | None, terms: Tensor, dim: int) -> Tensor:
+    """Add a sum over one dimension, in place."""
+    summed = terms.sum(dim, dtype=_precise(terms))
+    return summed if total is None else total.add_(summed)
+
+
+def _precise(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def working_dtype(tensor: Tensor) -> torch.dtype:
