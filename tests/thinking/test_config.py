@@ -1,6 +1,8 @@
 """Configurations: presets, plain data, and what does not go together."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -100,3 +102,9 @@ def test_unknown_presets_and_fields_suggest_the_right_one():
         CTMConfig.from_dict({k: v for k, v in DEFAULTS.items() if k != "neurons"})
     with pytest.raises(ConfigError, match="it says `llama`"):
         CTMConfig.from_dict({**DEFAULTS, "model_type": "llama"})
+
+
+def test_configurations_need_no_torch():
+    code = "import sys; from merganser.thinking import CTMConfig, PRESETS; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

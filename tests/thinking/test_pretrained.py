@@ -32,6 +32,15 @@ def test_what_was_saved_opens_and_says_the_same(tmp_path):
     assert torch.equal(says(again), says(model))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_model_keeps_its_element_type(tmp_path, dtype):
+    model = machine().to(dtype)
+    model.save_pretrained(tmp_path / "model")
+    again = CTM.from_pretrained(tmp_path / "model")
+    assert torch.equal(again.start_history, model.start_history)
+    assert again.start_history.dtype == dtype
+
+
 def test_pairs_are_the_files_not_the_seeds(tmp_path):
     model = machine(pairing="random")
     model.save_pretrained(tmp_path / "model")
@@ -91,7 +100,12 @@ def test_models_are_evolved(tmp_path, small_npz):
         torch.manual_seed(seed)
         models.append(Answering(config))
     outcome = merganser.evolve(
-        models, str(small_npz), search={"population": 3}, budget=12, run=tmp_path / "run", out=tmp_path / "best"
+        models,
+        str(small_npz),
+        search={"population": 3},
+        budget=12,
+        run=tmp_path / "run",
+        out=tmp_path / "best",
     )
     assert outcome.finished
     assert not outcome.failures

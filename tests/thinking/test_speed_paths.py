@@ -1,18 +1,15 @@
 """What makes thinking fast changes nothing else: against torch's own operations, and against thinking without it."""
 
-import gc
 import itertools
-import weakref
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from merganser.thinking import CTM, CTMConfig
+from merganser.thinking import CTMConfig
 from merganser.thinking._attention import Attended, Tokens
 from merganser.thinking._dropout import Mask
-from merganser.thinking._history import History
 from merganser.thinking._neurons import NeuronLinear
 from merganser.thinking._tied import TiedMap
 
@@ -107,40 +104,14 @@ def test_weights_that_change_before_the_backward_pass_are_an_error():
 
 
 @pytest.mark.parametrize("config", [CONFIG, DROPPING], ids=["plain", "dropout"])
-@pytest.mark.parametrize("every", [1, 3, 7, 20])
-def test_what_is_computed_again_has_the_same_predictions_and_gradients(config, every):
+def test_what_is_computed_again_has_the_same_predictions_and_gradients(config):
     model, inputs = build(config).train(), torch.randn(3, 3, 5)
     torch.manual_seed(1)
     wanted, expected = of_model(model, inputs)
     torch.manual_seed(1)
-    found, gradients = of_model(model, inputs, recompute=every)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
-    for one, other in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-
-
-def test_nothing_to_compute_again_and_traces_of_it_are_refused():
-    model, inputs = CTM(CONFIG), torch.randn(1, 3, 5)
-    with pytest.raises(ValueError, match="at least 1 tick"):
-        model(inputs, recompute=0)
-    with pytest.raises(ValueError, match="Leave one of them out"):
-        model(inputs, recompute=2, trace=True)
-
-
-def test_a_step_of_training_frees_what_it_kept(monkeypatch):
-    kept, plain = [], History.begin
-
-    def begin(self, start):
-        kept.append(weakref.ref(self))
-        return plain(self, start)
-
-    monkeypatch.setattr(History, "begin", begin)
-    gc.disable()
-    try:
-        build(CONFIG)(torch.randn(2, 3, 5)).predictions.sum().backward()
-        assert [reference() for reference in kept] == [None]
-    finally:
-        gc.enable()
+    found, gradients = of_model(model, inputs, recompute=True)
+    assert torch.equal(found, wanted)
+    assert all(torch.equal(one, other) for one, other in zip(gradients, expected, strict=True))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

@@ -1,5 +1,8 @@
 """Thoughts: tick by tick or at once, in one piece or several, read at all ticks or at some."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -113,6 +116,8 @@ def test_a_state_of_another_batch_is_refused():
         model(inputs, state=model.start(2))
     with pytest.raises(ValueError, match="`ticks` must be at least 1, but is 0"):
         model(inputs, ticks=0)
+    with pytest.raises(ValueError, match=r"Attention needs features .* found \(4, 3\)"):
+        model(inputs[..., 0])
     with pytest.raises(ValueError, match="may be None only with the backbone `questions`"):
         model(None)
 
@@ -165,6 +170,25 @@ def test_gradients_of_two_passes_over_one_thought_do_not_mix():
         assert torch.equal(one, other)
 
 
+def test_a_thought_that_nobody_needs_is_freed_at_once():
+    model, inputs = exact()
+    gc.collect()
+    gc.disable()
+    try:
+        others = [o for o in gc.get_objects() if type(o).__name__ == "_Places"]
+        thought = model(inputs)
+        thought.predictions.square().sum().backward()
+        held = weakref.ref(thought.state.history)
+        places = [o for o in gc.get_objects() if type(o).__name__ == "_Places" and o not in others]
+        assert len(places) == 1
+        buffer = weakref.ref(places.pop().buffer)
+        del thought
+        assert held() is None
+        assert buffer() is None
+    finally:
+        gc.enable()
+
+
 def test_a_trace_tells_what_happened_inside():
     model, inputs = exact()
     thought = model(inputs, trace=True)
@@ -212,6 +236,17 @@ def test_dropout_is_drawn_anew_at_every_tick_and_by_torch_alone():
     assert torch.equal(first, model(inputs).predictions)
     model.eval()
     close(model(inputs).predictions, think(model, inputs, 4)[0])
+
+
+def test_what_is_computed_twice_has_the_same_gradients():
+    model, inputs = exact(dropout=0.5, neuron_dropout=0.5, hidden=3, synapse_depth=2)
+    found = []
+    for recompute in (False, True):
+        torch.manual_seed(1)
+        loss = model(inputs, recompute=recompute).predictions.square().sum()
+        found.append(torch.autograd.grad(loss, list(model.parameters())))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_pairs_follow_from_the_seed_alone():

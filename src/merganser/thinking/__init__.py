@@ -18,7 +18,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from merganser.thinking._config import PRESETS, CTMConfig
+from merganser.thinking._config import CTMConfig
+from merganser.thinking._presets import PRESETS
 
 if TYPE_CHECKING:
     from merganser.thinking._model import CTM

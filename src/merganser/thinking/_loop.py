@@ -7,11 +7,13 @@ activation. The output synchronisation and the head feed nothing back, so they f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from merganser.thinking._attention import Attended, Tokens
 from merganser.thinking._history import History
@@ -44,17 +46,26 @@ class Loop:
         state: Where it begins.
         ticks: How many there will be at most.
         weights: Whether to keep what attention looked at.
+        recompute: Whether to compute synapses and neurons again for their gradients, in place of keeping what they
+            computed in between.
     """
 
     def __init__(
-        self, model: CTM, observed: Observed, state: ThoughtState, ticks: int, *, weights: bool = False
+        self,
+        model: CTM,
+        observed: Observed,
+        state: ThoughtState,
+        ticks: int,
+        *,
+        weights: bool = False,
+        recompute: bool = False,
     ) -> None:
-        self._model, self.observed, self._weights = model, observed, weights
+        self._model, self.observed = model, observed
+        self._weights, self._recompute = weights, recompute
         self.activations = state.activations
-        self.history = History(state.history, ticks, working_dtype(state.history))
-        self._link = self.history.begin(state.history)
-        self._maps = Maps()
-        self._gated = model.neurons.begin(self.history.dtype)
+        dtype = working_dtype(state.history)
+        self.history = History(state.history, ticks, dtype)
+        self._maps, self._gated = Maps(), model.neurons.begin(dtype)
         self._action = state.action
         self._rates = None if model.action is None else model.action.rates()
         self._question = self._attended = None
@@ -67,14 +78,13 @@ class Loop:
         """Think one tick further; gives the new activations."""
         seen = self._look()
         mixed = torch.cat([seen, self.activations.t().to(seen.dtype)], dim=-1)
-        received = self._model.synapse(mixed, self._maps)
-        window, self._link = self.history.remember(received.t(), self._link)
-        self.activations = self._model.neurons(window, self._gated)
+        window = self.history.remember(self._run(self._model.synapse, mixed, self._maps).t())
+        self.activations = self._run(self._model.neurons, window, self._gated)
         return self.activations
 
     def state(self) -> ThoughtState:
         """What goes on, as far as the loop knows of it: without the output synchronisation."""
-        return ThoughtState(self.activations, self.history.latest(self._link), self._action)
+        return ThoughtState(self.activations, self.history.latest(), self._action)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows of the batch alone; for thoughts without gradients."""
@@ -85,6 +95,11 @@ class Loop:
             self._attended = Attended(self.observed.tokens)
         if self._action is not None:
             self._action = self._action.rows(rows)
+
+    def _run(self, part: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        if self._recompute:
+            return cast(Tensor, checkpoint(part, *inputs, use_reentrant=False))
+        return part(*inputs)
 
     def _look(self) -> Float[Tensor, "batch seen"]:
         """What the synapse gets to see; the action synchronisation goes on even where nothing asks."""

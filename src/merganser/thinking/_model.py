@@ -21,7 +21,6 @@ from merganser.thinking._loop import Loop, Observed
 from merganser.thinking._neurons import Neurons
 from merganser.thinking._positions import positions
 from merganser.thinking._pretrained import checkpoint_of, load_ctm, push_ctm, save_ctm
-from merganser.thinking._recompute import think_in_parts
 from merganser.thinking._synapse import synapse
 from merganser.thinking._synchronisation import Synchronisation, pairs_of
 from merganser.thinking._think import Thinking
@@ -86,7 +85,7 @@ class CTM(nn.Module):
         ticks: int | None = None,
         state: ThoughtState | None = None,
         trace: bool = False,
-        recompute: int | None = None,
+        recompute: bool = False,
     ) -> Thought:
         """Think about inputs for a number of ticks.
 
@@ -95,33 +94,22 @@ class CTM(nn.Module):
             ticks: How many; by default the configuration's.
             state: What to go on from, [`Thought.state`][] of the input before; by default the learnt start.
             trace: Whether to keep what happens inside.
-            recompute: For training with less memory: what happens within so many ticks is not kept but computed
-                again in the backward pass, for about a third more time. Results and gradients are the same.
+            recompute: Whether training computes synapses and neurons twice, in place of keeping what they compute in
+                between: less memory, more time, the same gradients.
 
         Raises:
-            ValueError: If there are no ticks, inputs and state are of different batches, or a trace shall be kept
-                of what is not.
+            ValueError: If there are no ticks, or inputs and state are of different batches.
         """
-        loop, state = self._begin(inputs, ticks, state, weights=trace)
-        count = self._checked(ticks)
-        if recompute is None:
-            activations = torch.stack([loop.tick() for _ in range(count)])
-            after = loop.state()
-        elif trace:
-            raise ValueError("A trace keeps what `recompute` does not. Leave one of them out.")
-        else:
-            observed = loop.observed
-            activations, after = think_in_parts(
-                lambda state, count: Loop(self, observed, state, count), state, count, recompute
-            )
+        loop, state = self._begin(inputs, ticks, state, weights=trace, recompute=recompute)
+        activations = torch.stack([loop.tick() for _ in range(self._checked(ticks))])
         if state.recent is not None:
             recent = torch.cat([state.recent, activations])
             values = self.output.sliding(recent[1:], self.config.memory)
-            after = replace(after, recent=recent[-self.config.memory :])
+            after = replace(loop.state(), recent=recent[-self.config.memory :])
         else:
             assert state.output is not None
             values, output = self.output.follow(state.output, activations)
-            after = replace(after, output=output)
+            after = replace(loop.state(), output=output)
         kept = self._trace(loop, activations) if trace else None
         return Thought(values, after, self.config.positions, kept, self._read_head if self.head else None)
 
@@ -147,7 +135,7 @@ class CTM(nn.Module):
                 "Only models with a head that do not slide think tick by tick. Call the model instead."
             )
         with torch.no_grad():
-            loop, state = self._begin(inputs, ticks, state, weights=False)
+            loop, state = self._begin(inputs, ticks, state)
         assert state.output is not None
         return Thinking(
             loop, state.output, self.output, self._read_head, self.config.positions, self._checked(ticks)
@@ -174,7 +162,7 @@ class CTM(nn.Module):
             batch: Rows of the batch, where inputs are None.
 
         Raises:
-            ValueError: If inputs are None and nothing says how many rows there are.
+            ValueError: If inputs are None and nothing says how many rows there are, or there are no tokens to see.
         """
         if inputs is None:
             if self.config.backbone != "questions" or batch is None:
@@ -183,13 +171,17 @@ class CTM(nn.Module):
         features = inputs if self.backbone is None else self.backbone(inputs)
         if self.positions is not None:
             features = features + self.positions(features)
-        if self.attention is None:
-            return Observed(
-                None, features.flatten(2).transpose(1, 2).flatten(1) if features.ndim > 2 else features
+        if features.ndim > 2:
+            tokens = features.flatten(2).transpose(1, 2)
+            if self.attention is None:
+                return Observed(None, tokens.flatten(1))
+            return Observed(self.attention.look(tokens), None)
+        if self.attention is not None and self.config.backbone != "questions":
+            raise ValueError(
+                f"Attention needs features (batch, channels, …), but found {tuple(features.shape)}. "
+                "Give inputs at least one token, or use `heads=0`."
             )
-        if features.ndim == 2:
-            return Observed(None, features)
-        return Observed(self.attention.look(features.flatten(2).transpose(1, 2)), None)
+        return Observed(None, features)
 
     @classmethod
     def from_pretrained(cls, reference: str | Path | Checkpoint) -> CTM:
@@ -233,7 +225,7 @@ class CTM(nn.Module):
         return checkpoint_of(self)
 
     def _begin(
-        self, inputs: Tensor | None, ticks: int | None, state: ThoughtState | None, *, weights: bool
+        self, inputs: Tensor | None, ticks: int | None, state: ThoughtState | None, **options: bool
     ) -> tuple[Loop, ThoughtState]:
         count = self._checked(ticks)
         observed = self.observe(inputs, None if state is None else state.batch)
@@ -245,7 +237,7 @@ class CTM(nn.Module):
                 f"Expected inputs of a batch of {state.batch}, as the state has, but found {len(seen)}. "
                 "Select rows of the state with `state.rows(...)`, or begin anew."
             )
-        return Loop(self, observed, state, count, weights=weights), state
+        return Loop(self, observed, state, count, **options), state
 
     def _checked(self, ticks: int | None) -> int:
         count = self.config.ticks if ticks is None else ticks

@@ -127,5 +127,5 @@ def _filled(config: CTMConfig, tensors: Mapping[str, Tensor], source: str) -> CT
                 f"{source} does not fit its configuration: `{name}` should be {tuple(shape)}, but is "
                 f"{tuple(tensors[name].shape)}."
             )
-    model.load_state_dict(dict(tensors), strict=False)
+    model.to(tensors["start_history"].dtype).load_state_dict(dict(tensors), strict=False)
     return model.eval()

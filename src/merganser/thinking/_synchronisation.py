@@ -17,7 +17,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -66,10 +65,7 @@ class Synchronisation(nn.Module):
 
     def rates(self) -> Float[Tensor, "pairs 1"]:
         """r, what a tick leaves of the sums."""
-        if self.training:
-            # a clamp alone would give no gradient outside and so never let a parameter come back
-            self.decay.data.clamp_(0, self.max_decay)
-        return torch.exp(-self.decay.clamp(0, self.max_decay)).unsqueeze(-1)
+        return torch.exp(-self._exponents()).unsqueeze(-1)
 
     def products(
         self, activations: Float[Tensor, "*ticks neurons batch"]
@@ -113,12 +109,16 @@ class Synchronisation(nn.Module):
         """
         products = self.products(recent)
         age = torch.arange(memory - 1, -1, -1, device=products.device).view(-1, 1, 1)
-        weights = torch.exp(
-            -age * self.decay.clamp(0, self.max_decay).view(1, -1, 1)
-        )  # θ is learnt at any age
+        weights = torch.exp(-age * self._exponents().view(1, -1, 1))
         ticks = len(products) - memory + 1
-        sums: Sequence[Tensor] = [(weights * products[t : t + memory]).sum(0) for t in range(ticks)]
-        return torch.stack(list(sums)) * weights.sum(0).rsqrt()
+        sums = [(weights * products[t : t + memory]).sum(0) for t in range(ticks)]
+        return torch.stack(sums) * weights.sum(0).rsqrt()
+
+    def _exponents(self) -> Float[Tensor, " pairs"]:
+        if self.training:
+            # a clamp alone would give no gradient outside and so never let a parameter come back
+            self.decay.data.clamp_(0, self.max_decay)
+        return self.decay.clamp(0, self.max_decay)
 
 
 def advance(

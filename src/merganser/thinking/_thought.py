@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from merganser.thinking._synchronisation import Decayed
+from merganser.thinking._synchronisation import Decayed
 
 Read = Callable[[Tensor], Tensor]
 
