@@ -132,7 +132,7 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         query, keys, values, shares = ctx.saved_tensors
         gradient = gradients[0]
         for_shares = ctx.mask(torch.bmm(gradient, values.transpose(1, 2)))

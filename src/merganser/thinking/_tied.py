@@ -81,7 +81,7 @@ class _Tie(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *_links: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *_links: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         sums = ctx.tied.finish()
         if sums is None:
             return (None,) * (1 + len(ctx.like))
@@ -120,7 +120,7 @@ class _Apply(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         [gradient] = gradients
         inputs, weight = ctx.saved_tensors
         if ctx.needs_input_grad[1]:
