@@ -173,3 +173,11 @@ def test_thinking_without_gradients_keeps_no_graph():
         thought = model(torch.randn(2, 3, 5))
     assert thought.synchronisations.grad_fn is None
     assert thought.state.history.grad_fn is None
+
+
+def test_gradients_of_gradients_are_an_error_not_wrong():
+    model = build(CONFIG)
+    loss = model(torch.randn(2, 3, 5)).predictions.square().sum()
+    weight = model.get_parameter("synapse.first.linear.weight")
+    with pytest.raises(RuntimeError, match="cannot be differentiated again"):
+        torch.autograd.grad(loss, [weight], create_graph=True)

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from merganser.thinking._dropout import Mask
-from merganser.thinking._tied import Noted, Tied, TiedMap, add_product
+from merganser.thinking._tied import Noted, Tied, TiedMap, add_product, refuse_second_order
 
 _TICKS = 16
 
@@ -131,8 +130,8 @@ class _Attend(torch.autograd.Function):
         return torch.bmm(mask(shares), values), shares
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
+        refuse_second_order()
         query, keys, values, shares = ctx.saved_tensors
         gradient = gradients[0]
         for_shares = ctx.mask(torch.bmm(gradient, values.transpose(1, 2)))

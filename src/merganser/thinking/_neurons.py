@@ -25,10 +25,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from merganser.thinking._dropout import Mask
-from merganser.thinking._tied import Noted, Tied, add_product, add_sum
+from merganser.thinking._tied import Noted, Tied, add_product, add_sum, refuse_second_order
 
 _NARROW = 16
 
@@ -68,8 +67,8 @@ class _Gate(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
+        refuse_second_order()
         [gradient] = gradients
         inputs, weight, gate, outputs = ctx.saved_tensors
         mixed = _like_product(weight, gate)

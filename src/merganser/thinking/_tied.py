@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 _ROWS = 1024
@@ -80,8 +79,8 @@ class _Tie(torch.autograd.Function):
         return tensors[0].new_empty(0)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *_links: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *_links: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_order()
         sums = ctx.tied.finish()
         if sums is None:
             return (None,) * (1 + len(ctx.like))
@@ -119,8 +118,8 @@ class _Apply(torch.autograd.Function):
         return functional.linear(inputs, weight, bias)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None]:
+        refuse_second_order()
         [gradient] = gradients
         inputs, weight = ctx.saved_tensors
         if ctx.needs_input_grad[1]:
@@ -169,6 +168,15 @@ def add_sum(total: Tensor | None, terms: Tensor, dim: int) -> Tensor:
 
 def _precise(tensor: Tensor) -> torch.dtype:
     return torch.promote_types(tensor.dtype, torch.float32)
+
+
+def refuse_second_order() -> None:
+    """Raise where a backward pass shall be differentiated itself: sums that are taken aside would be missing there."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "Gradients of a thought cannot be differentiated again. Leave out `create_graph=True`, or take second "
+            "derivatives by differences."
+        )
 
 
 def working_dtype(tensor: Tensor) -> torch.dtype:
