@@ -15,10 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from merganser.thinking._attention import Tokens
+from merganser.thinking._attention import Attended, Tokens
 from merganser.thinking._history import History
 from merganser.thinking._synchronisation import advance
 from merganser.thinking._thought import ThoughtState
+from merganser.thinking._tied import Maps, working_dtype
 
 if TYPE_CHECKING:
     from merganser.thinking._model import CTM
@@ -62,18 +63,23 @@ class Loop:
         self._model, self.observed = model, observed
         self._weights, self._recompute = weights, recompute
         self.activations = state.activations
-        self.history = History(state.history, ticks, _working_dtype(state.history))
-        self._scaled = model.neurons.scaled()
+        dtype = working_dtype(state.history)
+        self.history = History(state.history, ticks, dtype)
+        self._maps, self._gated = Maps(), model.neurons.begin(dtype)
         self._action = state.action
         self._rates = None if model.action is None else model.action.rates()
+        self._question = self._attended = None
+        if model.attention is not None and observed.tokens is not None:
+            self._question = model.attention.question(state.batch)
+            self._attended = Attended(observed.tokens)
         self.attention: list[Tensor] = []
 
     def tick(self) -> Float[Tensor, "neurons batch"]:
         """Think one tick further; gives the new activations."""
         seen = self._look()
         mixed = torch.cat([seen, self.activations.t().to(seen.dtype)], dim=-1)
-        window = self.history.remember(self._run(self._model.synapse, mixed).t())
-        self.activations = self._run(self._model.neurons, window, self._scaled)
+        window = self.history.remember(self._run(self._model.synapse, mixed, self._maps).t())
+        self.activations = self._run(self._model.neurons, window, self._gated)
         return self.activations
 
     def state(self) -> ThoughtState:
@@ -85,6 +91,8 @@ class Loop:
         self.observed = self.observed.rows(rows)
         self.activations = self.activations[:, rows]
         self.history.keep(rows)
+        if self.observed.tokens is not None:
+            self._attended = Attended(self.observed.tokens)
         if self._action is not None:
             self._action = self._action.rows(rows)
 
@@ -96,22 +104,18 @@ class Loop:
     def _look(self) -> Float[Tensor, "batch seen"]:
         """What the synapse gets to see; the action synchronisation goes on even where nothing asks."""
         model = self._model
-        if model.action is None or model.attention is None:
+        if model.action is not None:
+            assert self._action is not None
+            assert self._rates is not None
+            self._action = advance(self._action, model.action.products(self.activations), self._rates)
+        if self._attended is None:
             assert self.observed.direct is not None
             return self.observed.direct
         assert self._action is not None
-        assert self._rates is not None
-        self._action = advance(self._action, model.action.products(self.activations), self._rates)
-        if self.observed.tokens is None:
-            assert self.observed.direct is not None
-            return self.observed.direct
-        seen, shares = model.attention(self._action.value().t(), self.observed.tokens, weights=self._weights)
-        if shares is not None:
+        assert self._question is not None
+        assert model.attention is not None
+        query = self._question(self._action.value().t())
+        seen, shares = model.attention(query, self._attended, self._maps)
+        if self._weights:
             self.attention.append(shares)
         return seen
-
-
-def _working_dtype(tensor: Tensor) -> torch.dtype:
-    """The type that autocast computes in, so that windows need not be converted tick by tick."""
-    kind = tensor.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype

@@ -8,13 +8,19 @@ r"""Synapses: what neurons tell each other, $a_t = f([o_t; z_t])$.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from merganser.thinking._dropout import Dropout
+
 _NARROWEST = 16
+
+Linear = Callable[[nn.Linear, Tensor], Tensor]
+"""Applies a layer to rows: the loop says how, since all ticks share the layer."""
 
 
 class Layer(nn.Module):
@@ -28,13 +34,27 @@ class Layer(nn.Module):
 
     def __init__(self, inputs: int, neurons: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(inputs, 2 * neurons)
         self.norm = nn.LayerNorm(neurons)
 
-    def forward(self, inputs: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch neurons"]:
+    def forward(
+        self, inputs: Float[Tensor, "batch inputs"], linear: Linear
+    ) -> Float[Tensor, "batch neurons"]:
         """Pre-activations."""
-        return self.norm(functional.glu(self.linear(self.dropout(inputs))))
+        return self.norm(functional.glu(linear(self.linear, self.dropout(inputs))))
+
+
+class Layers(nn.ModuleList):
+    """Layers one after the other."""
+
+    def forward(
+        self, inputs: Float[Tensor, "batch inputs"], linear: Linear
+    ) -> Float[Tensor, "batch neurons"]:
+        """Pre-activations."""
+        for layer in self:
+            inputs = layer(inputs, linear)
+        return inputs
 
 
 class Step(nn.Module):
@@ -42,13 +62,15 @@ class Step(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(inputs, outputs)
         self.norm = nn.LayerNorm(outputs)
 
-    def forward(self, inputs: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+    def forward(
+        self, inputs: Float[Tensor, "batch inputs"], linear: Linear
+    ) -> Float[Tensor, "batch outputs"]:
         """The step's outputs."""
-        return functional.silu(self.norm(self.linear(self.dropout(inputs))))
+        return functional.silu(self.norm(linear(self.linear, self.dropout(inputs))))
 
 
 class UNet(nn.Module):
@@ -69,14 +91,16 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(Step(narrow, wide, dropout) for wide, narrow in pairwise(widths))
         self.norms = nn.ModuleList(nn.LayerNorm(wide) for wide in widths[:-1])
 
-    def forward(self, inputs: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch neurons"]:
+    def forward(
+        self, inputs: Float[Tensor, "batch inputs"], linear: Linear
+    ) -> Float[Tensor, "batch neurons"]:
         """Pre-activations."""
-        levels = [self.first(inputs)]
+        levels = [self.first(inputs, linear)]
         for down in self.down:
-            levels.append(down(levels[-1]))
+            levels.append(down(levels[-1], linear))
         hidden = levels.pop()
         for up, norm, level in zip(reversed(self.up), reversed(self.norms), reversed(levels), strict=True):
-            hidden = norm(up(hidden) + level)
+            hidden = norm(up(hidden, linear) + level)
         return hidden
 
 
@@ -104,4 +128,4 @@ def synapse(inputs: int, neurons: int, *, depth: int, blocks: int, dropout: floa
     if depth > 1:
         return UNet(inputs, neurons, depth, dropout)
     following = [Layer(neurons, neurons, 0.0) for _ in range(blocks - 1)]
-    return nn.Sequential(Layer(inputs, neurons, dropout), *following)
+    return Layers([Layer(inputs, neurons, dropout), *following])
