@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from merganser.adaptation import PARAMETRISATIONS, Parametrisation
 from merganser.adaptation.training import (
@@ -37,6 +36,7 @@ from merganser.cli._output import (
     with_interval,
     words,
 )
+from merganser.cli._step_bar import step_bar
 from merganser.evaluation import SplitRule, open_task
 from merganser.report import write_training_report
 
@@ -231,7 +231,7 @@ def train_expert(
         if not quiet:
             for note in splits.notes:
                 words.print(f"note: {note}", soft_wrap=True, markup=False)
-        with _bar(settings, quiet=quiet) as watch:
+        with _watched(settings, quiet=quiet) as watch:
             trained = train(base, splits, out, what, settings, dtype=dtype, device=device, watch=watch)
         write_training_report(trained, out / "report.html")
     if as_json:
@@ -286,42 +286,32 @@ def _facts(trained: Trained) -> dict[str, Any]:
 
 
 @contextmanager
-def _bar(settings: Training, *, quiet: bool) -> Iterator[Callable[[Row], None] | None]:
-    """A progress bar with rate, reward and time left on a terminal; silence elsewhere."""
-    if quiet or not words.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=words, transient=True) as bar:
-        task = bar.add_task("steps", total=settings.steps, said="")
+def _watched(settings: Training, *, quiet: bool) -> Iterator[Callable[[Row], None] | None]:
+    """A progress bar that says reward and validation."""
+    with step_bar("training", settings.steps, quiet=quiet) as tell:
         validation: float | None = None
 
         def watch(row: Row) -> None:
             nonlocal validation
             validation = validation if row.validation is None else row.validation
-            bar.update(task, completed=row.step, said=said(row, validation, bar.tasks[0].speed))
+            assert tell is not None
+            tell(row.step, said(row, validation))
 
-        yield watch
+        yield None if tell is None else watch
 
 
-def said(row: Row, validation: float | None, speed: float | None) -> str:
-    """What a step reached, and how fast it goes.
+def said(row: Row, validation: float | None) -> str:
+    """What a step reached.
 
     Examples:
-        >>> said(Row(3, reward=0.25), 0.5, 2.0)
-        '2.0 steps/s, reward 0.250, validation 50.0 %'
-        >>> said(Row(3, surprise=1.5), None, None)
+        >>> said(Row(3, reward=0.25), 0.5)
+        'reward 0.250, validation 50.0 %'
+        >>> said(Row(3, surprise=1.5), None)
         'cross-entropy 1.500'
     """
-    rate = [] if speed is None else [f"{speed:.1f} steps/s"]
+    parts = [] if validation is None else [f"validation {percent(validation)}"]
     if row.reward is not None:
-        rate.append(f"reward {row.reward:.3f}")
+        parts.insert(0, f"reward {row.reward:.3f}")
     elif row.surprise is not None:
-        rate.append(f"cross-entropy {row.surprise:.3f}")
-    return ", ".join([*rate, *([] if validation is None else [f"validation {percent(validation)}"])])
+        parts.insert(0, f"cross-entropy {row.surprise:.3f}")
+    return ", ".join(parts)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from merganser.cli._output import (
     MODEL_FORMS,
@@ -22,6 +21,7 @@ from merganser.cli._output import (
     tables,
     words,
 )
+from merganser.cli._step_bar import step_bar
 from merganser.models import read_texts
 from merganser.report import write_layers_report
 from merganser.routing.layers import (
@@ -119,7 +119,7 @@ def route_layers(
         everything = [text for found in texts.values() for text in found]
         windows = TokenWindows(everything, model.tokens, most_tokens=most_tokens)
         keep = out.with_name(f"{out.name}.training.safetensors")
-        with _bar(settings, quiet=quiet) as watch:
+        with _watched(settings, quiet=quiet) as watch:
             state = train_routers(model.net, windows, settings, keep=keep, of=model.digest, watch=watch)
         save_routed(model, out, self_contained=self_contained, overwrite=overwrite)
         keep.unlink(missing_ok=True)
@@ -185,25 +185,12 @@ def _facts(model: RoutedModel, state: RouterState, usage: Usage, out: Path) -> d
 
 
 @contextmanager
-def _bar(settings: RouterTraining, *, quiet: bool) -> Iterator[Callable[[RouterState], None] | None]:
-    """A progress bar with rate and time left on a terminal; silence elsewhere."""
-    if quiet or not words.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("training routers"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=words, transient=True) as bar:
-        task = bar.add_task("steps", total=settings.steps, said="")
+def _watched(settings: RouterTraining, *, quiet: bool) -> Iterator[Callable[[RouterState], None] | None]:
+    """A progress bar that says the loss on held-out windows."""
+    with step_bar("training routers", settings.steps, quiet=quiet) as tell:
 
         def watch(state: RouterState) -> None:
-            speed = bar.tasks[0].speed
-            rate = f"{speed:.1f} steps/s, " if speed else ""
-            said = f"{rate}loss {state.best_look.validation:.3f}"
-            bar.update(task, completed=state.step, said=said)
+            assert tell is not None
+            tell(state.step, f"loss {state.best_look.validation:.3f}")
 
-        yield watch
+        yield None if tell is None else watch

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from merganser._errors import ConfigError
 from merganser.cli._output import (
@@ -20,8 +19,8 @@ from merganser.cli._output import (
     plain_table,
     print_json,
     tables,
-    words,
 )
+from merganser.cli._step_bar import step_bar
 from merganser.report import write_thinking_report
 from merganser.thinking.training import (
     TASKS,
@@ -120,7 +119,7 @@ def train(
             enough=1.0 if stop else None,
             seed=seed,
         )
-        with _bar(settings, quiet=quiet) as watch:
+        with _watched(settings, quiet=quiet) as watch:
             trained = train_thinking(asked, config, out, settings, device=device, watch=watch)
         write_thinking_report(trained, out / "report.html")
     if as_json:
@@ -170,40 +169,29 @@ def _ticks(trained: ThinkingTrained) -> int:
 
 
 @contextmanager
-def _bar(settings: ThinkingTraining, *, quiet: bool) -> Iterator[Callable[[ThinkingRow], None] | None]:
-    """A progress bar with rate, accuracy and time left on a terminal; silence elsewhere."""
-    if quiet or not words.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=words, transient=True) as bar:
-        task = bar.add_task("steps", total=settings.steps, said="")
+def _watched(settings: ThinkingTraining, *, quiet: bool) -> Iterator[Callable[[ThinkingRow], None] | None]:
+    """A progress bar that says loss and validation."""
+    with step_bar("training", settings.steps, quiet=quiet) as tell:
         looked: float | None = None
 
         def watch(row: ThinkingRow) -> None:
             nonlocal looked
             looked = looked if row.validation is None else row.validation
-            bar.update(task, completed=row.step, said=said(row, looked, bar.tasks[0].speed))
+            assert tell is not None
+            tell(row.step, said(row, looked))
 
-        yield watch
+        yield None if tell is None else watch
 
 
-def said(row: ThinkingRow, looked: float | None, speed: float | None) -> str:
-    """What a step reached, and how fast it goes.
+def said(row: ThinkingRow, looked: float | None) -> str:
+    """What a step reached.
 
     Examples:
-        >>> said(ThinkingRow(3, loss=0.25), 0.5, 2.0)
-        '2.0 steps/s, loss 0.250, validation 50.0 %'
+        >>> said(ThinkingRow(3, loss=0.25), 0.5)
+        'loss 0.250, validation 50.0 %'
     """
     parts = [
-        "" if speed is None else f"{speed:.1f} steps/s",
         "" if row.loss is None else f"loss {row.loss:.3f}",
         "" if looked is None else f"validation {percent(looked)}",
     ]
-    return ", ".join(part for part in parts if part)
+    return ", ".join(filter(None, parts))
