@@ -44,6 +44,11 @@ def test_experts_are_compared_by_their_scales(folder, command, base):
     assert pair["task_vectors"] == expected["task_vectors"]
 
 
+def test_experts_are_told_what_their_verdict_rests_on(folder, command):
+    told = command("compare", "up.safetensors", "down.safetensors", cwd=folder)
+    assert "not of experts" in " ".join(told.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -30,7 +30,7 @@ from merganser.cli._compare_options import (
 from merganser.cli._compare_tables import show
 from merganser.cli._decision_table import show_decision
 from merganser.cli._expert_files import scales_of_experts
-from merganser.cli._output import MODEL_FORMS, OUTPUT_PANEL, Json, Quiet, clear_errors, print_json
+from merganser.cli._output import MODEL_FORMS, OUTPUT_PANEL, Json, Quiet, clear_errors, print_json, words
 from merganser.cli._tick_bar import tick_bar
 from merganser.comparison import compare
 from merganser.decision import decide
@@ -127,5 +127,12 @@ def compare_models(
         print_json(found.to_json() | ({} if decision is None else {"decision": decision.to_json()}))
         return
     show(found)
+    if experts is not None:
+        words.print(
+            "note: verdicts rest on pairs of models, not of experts. What a mixture of these is worth, "
+            "`merganser adapt mix BASE … --task TASK` measures.",
+            soft_wrap=True,
+            markup=False,
+        )
     if decision is not None:
         show_decision(decision)
