@@ -5,7 +5,7 @@
 | [`train_thinking`][], [`ThinkingTrained`][] | from a task and a configuration to a folder with a model |
 | [`open_thinking`][] | what a folder holds of one that is over |
 | [`ThinkingTraining`][] | how |
-| [`Parity`][], [`Digits`][], [`TASKS`][], [`task_named`][] | on what |
+| [`Parity`][], [`Digits`][], [`MazeRoutes`][], [`TASKS`][], [`task_named`][] | on what |
 | [`ThinkingTask`][], [`Samples`][] | what a task is |
 | [`ThinkingRow`][], [`looks`][] | what happened step by step |
 
@@ -23,15 +23,20 @@ References:
     Darlow et al., *Continuous Thought Machines*, NeurIPS 2025, https://arxiv.org/abs/2505.05522
 """
 
+from merganser.thinking.training._digits import Digits
+from merganser.thinking.training._maze_routes import MazeRoutes
 from merganser.thinking.training._open import open_thinking
+from merganser.thinking.training._parity import Parity
 from merganser.thinking.training._row import ThinkingRow, looks
 from merganser.thinking.training._settings import ThinkingTraining
-from merganser.thinking.training._tasks import TASKS, Digits, Parity, Samples, ThinkingTask, task_named
+from merganser.thinking.training._task import Samples, ThinkingTask
+from merganser.thinking.training._tasks import TASKS, task_named
 from merganser.thinking.training._train import ThinkingTrained, train_thinking
 
 __all__ = [
     "TASKS",
     "Digits",
+    "MazeRoutes",
     "Parity",
     "Samples",
     "ThinkingRow",

@@ -27,7 +27,7 @@ from merganser.thinking._thought import split_positions
 from merganser.thinking.training._checkpoint import load_checkpoint, save_checkpoint
 from merganser.thinking.training._row import ThinkingRow
 from merganser.thinking.training._settings import ThinkingTraining
-from merganser.thinking.training._tasks import ThinkingTask
+from merganser.thinking.training._task import ThinkingTask
 from merganser.weights import single_threaded
 
 MODEL_NAME = "model"
@@ -198,7 +198,7 @@ class _Journal:
         self._model.train()
         with _seeded(settings.seed, step):
             thought = self._model(inputs)
-            loss = thought_loss(thought, targets)
+            loss = thought_loss(thought, targets, look_ahead=self._task.look_ahead)
         value = float(loss.value.detach())
         if not math.isfinite(value):
             raise NonFiniteOutputError(
