@@ -106,3 +106,24 @@ def test_sequences_that_cannot_be_said_are_refused():
         ctc_loss(torch.zeros(1, 3, 3), torch.tensor([[0, 0, 1]]))
     with pytest.raises(ValueError, match="symbols from 0 to 1, since the last of 3 classes"):
         ctc_loss(torch.zeros(1, 3, 5), torch.tensor([[0, 2]]))
+
+
+@given(st.integers(0, 99), st.integers(1, 4), st.integers(1, 7), st.integers(1, 6), st.integers(1, 5))
+def test_a_curriculum_trains_what_follows_the_longest_right_beginning(
+    seed, batch, positions, ticks, look_ahead
+):
+    logits, targets = drawn(seed, batch, positions, 2, ticks), classes_of(seed, 2, batch, positions)
+    losses = -logits.log_softmax(2).gather(2, targets[:, :, None, None].expand(-1, -1, 1, ticks)).squeeze(2)
+    right = logits.argmax(2) == targets[:, :, None]
+    total = 0.0
+    for b in range(batch):
+        longest = 0
+        for t in range(ticks):
+            beginning = list(itertools.takewhile(bool, right[b, :, t].tolist()))
+            longest = max(longest, len(beginning))
+        until = min(max(longest - 1, 0) + look_ahead, positions)
+        of_ticks = losses[b, :until].mean(dim=0)
+        surest = certainty(logits[b].reshape(1, -1, ticks), positions)[0].argmax()
+        total += float(of_ticks.min() + of_ticks[surest]) / 2 / batch
+    found = thought_loss(thought_of(logits), targets, look_ahead=look_ahead)
+    assert math.isclose(float(found.value), total, rel_tol=1e-12)

@@ -6,6 +6,7 @@ them; those that are read may be any. A route is a list of moves from pixel to p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +86,16 @@ class Mazes:
             raise TaskError(
                 f"The {name} of maze {k}, at {_said(places[k])}, is on a wall. Put it on a passage."
             )
+
+
+def joined(parts: Sequence[Mazes]) -> Mazes:
+    """Mazes of one size, one after the other.
+
+    Args:
+        parts: At least one.
+    """
+    names = ("passages", "starts", "goals")
+    return Mazes(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _said(place: Int[np.ndarray, " 2"]) -> str:

@@ -6,11 +6,13 @@ the solution in blue, which counts as a passage.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Int
 
 from merganser._errors import TaskError
-from merganser.thinking.mazes._mazes import DOWN, LEFT, RIGHT, UP, WAIT, Mazes
+from merganser.thinking.mazes._mazes import DOWN, LEFT, RIGHT, UP, WAIT, Mazes, joined
 
 _RED, _GREEN = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
 _TURNED = np.array([LEFT, RIGHT, DOWN, UP, WAIT])
@@ -32,11 +34,14 @@ def pictures(mazes: Mazes) -> Float[np.ndarray, "mazes 3 rows columns"]:
     return drawn
 
 
-def mazes_of(drawn: Float[np.ndarray, "mazes 3 rows columns"]) -> Mazes:
+def mazes_of(
+    drawn: Float[np.ndarray, "mazes 3 rows columns"], *, names: Sequence[str] | None = None
+) -> Mazes:
     """Mazes from pictures.
 
     Args:
         drawn: Channels from 0 to 1; black is a wall, red the start, green the goal, all else a passage.
+        names: What errors call each maze; None for its number.
 
     Raises:
         TaskError: If they are no such pictures, or one has not one start and one goal.
@@ -50,7 +55,8 @@ def mazes_of(drawn: Float[np.ndarray, "mazes 3 rows columns"]) -> Mazes:
         counts = found.sum(axis=(1, 2))
         if (counts != 1).any():
             k = int((counts != 1).argmax())
-            raise TaskError(f"Expected one {name} in every maze, found {counts[k]} in maze {k}.")
+            said = f"maze {k}" if names is None else names[k]
+            raise TaskError(f"Expected one {name} in every maze, found {counts[k]} in {said}.")
         places.append(np.argwhere(found)[:, 1:])
     return Mazes(bright.any(axis=1), *places)
 
@@ -81,6 +87,28 @@ def turned_moves(
     for _ in range(quarters % 4):
         moves = _TURNED[moves]
     return moves
+
+
+def augmented(
+    mazes: Mazes, moves: Int[np.ndarray, "mazes moves"], rng: np.random.Generator
+) -> tuple[Mazes, Int[np.ndarray, "mazes moves"]]:
+    """Square mazes and their moves, each in one of its eight positions; the order is another one.
+
+    Args:
+        mazes: The mazes.
+        moves: A route through each.
+        rng: What draws the positions.
+    """
+    drawn = rng.integers(8, size=len(mazes))
+    kinds = [(kind, np.flatnonzero(drawn == kind)) for kind in range(8)]
+    parts = [
+        (
+            turned(mazes.rows(rows), quarters=kind % 4, mirrored=kind >= 4),
+            turned_moves(moves[rows], quarters=kind % 4, mirrored=kind >= 4),
+        )
+        for kind, rows in kinds
+    ]
+    return joined([part for part, _ in parts]), np.concatenate([part for _, part in parts])
 
 
 def _mirrored(places: Int[np.ndarray, "mazes ends 2"], columns: int) -> Int[np.ndarray, "mazes ends 2"]:

@@ -5,7 +5,7 @@
 | [`train_thinking`][], [`ThinkingTrained`][] | from a task and a configuration to a folder with a model |
 | [`open_thinking`][] | what a folder holds of one that is over |
 | [`ThinkingTraining`][] | how |
-| [`Parity`][], [`Digits`][], [`MazeRoutes`][], [`TASKS`][], [`task_named`][] | on what |
+| [`Parity`][], [`Digits`][], [`MazeRoutes`][], [`MazeFiles`][], [`TASKS`][], [`task_named`][] | on what |
 | [`ThinkingTask`][], [`Samples`][] | what a task is |
 | [`ThinkingRow`][], [`looks`][] | what happened step by step |
 
@@ -24,6 +24,7 @@ References:
 """
 
 from merganser.thinking.training._digits import Digits
+from merganser.thinking.training._maze_files import MazeFiles
 from merganser.thinking.training._maze_routes import MazeRoutes
 from merganser.thinking.training._open import open_thinking
 from merganser.thinking.training._parity import Parity
@@ -36,6 +37,7 @@ from merganser.thinking.training._train import ThinkingTrained, train_thinking
 __all__ = [
     "TASKS",
     "Digits",
+    "MazeFiles",
     "MazeRoutes",
     "Parity",
     "Samples",

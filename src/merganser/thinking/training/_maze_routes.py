@@ -6,31 +6,51 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from merganser._errors import ConfigError
 from merganser.thinking._config import CTMConfig
-from merganser.thinking.mazes import FAMILIES, MOVES, Mazes, draw_mazes, pictures, routes
-from merganser.thinking.training._task import TEST, VALIDATION, Samples
+from merganser.thinking.mazes import FAMILIES, MOVES, Mazes, draw_mazes, joined, pictures, routes, wall_codes
+from merganser.thinking.training._task import Samples, ThinkingTask
 
-_LOOK_AHEAD = 5
+LOOK_AHEAD = 5
+"""Steps beyond those that are right which are trained, as in the paper."""
 _LOOKED_AT, _TESTED = 512, 2_048
+_PARTS = {"validation": 0, "test": 1}
+"""Of eight parts of all walls, those that are held out; the others are trained on."""
+_ALL_PARTS = 8
 _SMALL = 15
 """Largest mazes for which the small model is meant."""
-_PUBLISHED = 39
+_SMALL_MODEL = {
+    "ticks": 16,
+    "neurons": 256,
+    "width": 64,
+    "heads": 4,
+    "memory": 8,
+    "hidden": 8,
+    "synapse_depth": 3,
+    "output_neurons": 128,
+    "action_neurons": 128,
+    "self_pairs": 16,
+    "backbone": "resnet18-1",
+    "positional": "fourier",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class MazeRoutes:
     """From the picture of a maze to the route from start to goal: at each step up, down, left, right or wait.
 
-    Mazes are drawn anew for each step; 512 are looked at and 2,048 tested, the same for all trainings. Training begins
-    with the first steps of a route and goes on as they are right (see
+    Mazes are drawn anew for each step; 512 are looked at and 2,048 tested, the same for all trainings. Of all walls an
+    eighth is kept for each of these, in every position: small mazes are soon all seen, and would be remembered.
+    Training begins with the first steps of a route and goes on as they are right (see
     [`thought_loss`][merganser.thinking.thought_loss]).
 
     Args:
@@ -74,7 +94,7 @@ class MazeRoutes:
     @property
     def look_ahead(self) -> int:
         """The paper's five steps."""
-        return _LOOK_AHEAD
+        return LOOK_AHEAD
 
     def config(self, **changes: Any) -> CTMConfig:
         """A model of 256 neurons that thinks for 16 ticks; for mazes of more than 15 pixels the paper's.
@@ -82,63 +102,77 @@ class MazeRoutes:
         Raises:
             ConfigError: If a field is unknown or its value wrong.
         """
-        answers = {"outputs": self.classes * self.length, "positions": self.length, "channels": 3}
-        if self.size > _SMALL:
-            name = "maze-39"
-            return CTMConfig.preset(name, **{**changes, **answers})
-        fields = {
-            "ticks": 16,
-            "neurons": 256,
-            "width": 64,
-            "heads": 4,
-            "memory": 8,
-            "hidden": 8,
-            "synapse_depth": 3,
-            "output_neurons": 128,
-            "action_neurons": 128,
-            "self_pairs": 16,
-            "backbone": "resnet18-1",
-            "positional": "fourier",
-        }
-        return CTMConfig.from_dict({**fields, **changes, **answers})
+        return maze_config(self, self.size, changes)
 
-    def mazes(self, number: int, *key: int) -> Mazes:
+    def mazes(self, number: int, part: str, *key: int) -> Mazes:
         """Mazes that follow from a key.
 
         Args:
             number: How many.
+            part: `training`, `validation` or `test`: none has walls that another has.
             key: Numbers that are not negative.
         """
-        family = list(FAMILIES).index(self.family)
-        return draw_mazes(
-            number, self.size, family=self.family, rng=np.random.default_rng([self.size, family, *key])
-        )
+        family, found, left = list(FAMILIES).index(self.family), [], number
+        rng = np.random.default_rng([self.size, family, _PARTS.get(part, len(_PARTS)), *key])
+        while left > 0:
+            drawn = draw_mazes(2 * left + _ALL_PARTS, self.size, family=self.family, rng=rng)
+            parts = wall_codes(drawn) % _ALL_PARTS
+            fitting = parts == _PARTS[part] if part in _PARTS else parts >= len(_PARTS)
+            found.append(drawn.rows(np.flatnonzero(fitting)[:left]))
+            left -= len(found[-1])
+        return joined(found)
 
     def batch(self, size: int, *, seed: int, step: int) -> Samples:
         """Mazes drawn for one step."""
-        return self.samples(self.mazes(size, seed, 0, step))
+        return self.samples(self.mazes(size, "training", seed, step))
 
     def validation(self) -> Samples:
-        """Mazes that are the same for all trainings."""
-        return _held_out(self, _LOOKED_AT, VALIDATION)
+        """Mazes that are the same for all trainings, with walls that none is trained on."""
+        return _held_out(self, _LOOKED_AT, "validation")
 
     def test(self) -> Samples:
-        """Others than [`MazeRoutes.validation`][]'s."""
-        return _held_out(self, _TESTED, TEST)
+        """The same, with other walls."""
+        return _held_out(self, _TESTED, "test")
 
     def samples(self, mazes: Mazes) -> Samples:
-        """Pictures of mazes, and their routes.
+        """Pictures of mazes of any size, and their routes.
 
         Args:
-            mazes: The mazes, of any size.
+            mazes: The mazes.
 
         Raises:
             TaskError: If no way leads from a start to its goal.
         """
-        targets = routes(mazes, self.length)
-        return Samples(torch.from_numpy(pictures(mazes)), torch.from_numpy(targets))
+        return maze_samples(mazes, routes(mazes, self.length))
+
+
+def maze_config(task: ThinkingTask, size: int, changes: Mapping[str, Any]) -> CTMConfig:
+    """A model for mazes of a size, with some fields changed.
+
+    Args:
+        task: What it answers.
+        size: Pixels of a side.
+        changes: Fields that shall be others.
+
+    Raises:
+        ConfigError: If a field is unknown or its value wrong.
+    """
+    answers = {"outputs": task.classes * task.positions, "positions": task.positions, "channels": 3}
+    if size > _SMALL:
+        return CTMConfig.preset("maze-39", **{**changes, **answers})
+    return CTMConfig.from_dict({**_SMALL_MODEL, **changes, **answers})
+
+
+def maze_samples(mazes: Mazes, moves: Int[np.ndarray, "mazes length"]) -> Samples:
+    """What a model sees of mazes, and what it shall answer.
+
+    Args:
+        mazes: The mazes.
+        moves: The right routes.
+    """
+    return Samples(torch.from_numpy(pictures(mazes)), torch.from_numpy(moves))
 
 
 @lru_cache(maxsize=4)
-def _held_out(task: MazeRoutes, number: int, purpose: int) -> Samples:
-    return task.samples(task.mazes(number, 0, purpose))
+def _held_out(task: MazeRoutes, number: int, part: str) -> Samples:
+    return task.samples(task.mazes(number, part))

@@ -5,6 +5,7 @@
 | `parity` | [`Parity`][]: after each sign, is the number of minus ones odd? | signs, ±1 | one of 2 at each position |
 | `digits` | [`Digits`][]: handwritten digits of scikit-learn | pictures of 8×8, in [0, 1] | one of 10 |
 | `maze` | [`MazeRoutes`][]: the shortest way through a maze | pictures, in [0, 1] | one of 5 moves at each step |
+| `maze-files` | [`MazeFiles`][]: the same, in files | pictures, in [0, 1] | one of 5 moves at each step |
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ from typing import Any
 
 from merganser._errors import ConfigError
 from merganser.thinking.training._digits import Digits
+from merganser.thinking.training._maze_files import MazeFiles
 from merganser.thinking.training._maze_routes import MazeRoutes
 from merganser.thinking.training._parity import Parity
 from merganser.thinking.training._task import ThinkingTask
 
-TASKS: Mapping[str, Callable[..., ThinkingTask]] = {"parity": Parity, "digits": Digits, "maze": MazeRoutes}
+TASKS: Mapping[str, Callable[..., ThinkingTask]] = {
+    "parity": Parity,
+    "digits": Digits,
+    "maze": MazeRoutes,
+    "maze-files": MazeFiles,
+}
 """Tasks by name."""
 
 
