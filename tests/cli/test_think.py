@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from merganser.thinking.mazes import write_mazes
+from merganser.thinking.training import MazeFiles, MazeRoutes, open_thinking
+
 SMALL = (
     "--ticks",
     3,
@@ -74,9 +77,25 @@ def test_digits_have_no_map_of_positions(tmp_path, command):
     assert "a picture of" in page
 
 
+def test_mazes_are_drawn_or_read(tmp_path, command):
+    pytest.importorskip("PIL")
+    few = ("--ticks", 2, "--steps", 1, "--batch", 4, "--route", 6, "--json")
+    drawn = command("think", "train", "maze", "--size", 9, "--family", "prim", *few, "--out", tmp_path / "a")
+    assert (tmp_path / "a" / "report.html").is_file()
+    for part, number in (("train", 12), ("test", 3)):
+        write_mazes(MazeRoutes(9).mazes(number, "training", number), tmp_path / "files" / part)
+    read = command("think", "train", "maze", "--data", tmp_path / "files", *few, "--out", tmp_path / "b")
+    assert last_json(drawn)["parameters"] == last_json(read)["parameters"]
+    assert open_thinking(tmp_path / "b").task == MazeFiles(str(tmp_path / "files"), 6)
+
+
 def test_misuse_is_told(tmp_path, command):
     done = command("think", "train", "mazes", "--out", tmp_path / "t", code=2)
-    assert "Expected a task among parity, digits, found 'mazes'" in done.stderr
+    assert "Expected a task among parity, digits, maze, maze-files, found 'mazes'" in done.stderr
     done = command("think", "train", "digits", "--length", 4, "--out", tmp_path / "t", code=2)
-    assert "Digits have no --length" in done.stderr
+    assert "--length is for parity, but the task is digits" in " ".join(done.stderr.split())
+    done = command("think", "train", "maze", "--size", 10, "--out", tmp_path / "t", code=2)
+    assert "mazes of an odd size of at least 5 pixels, found 10" in " ".join(done.stderr.split())
+    done = command("think", "train", "maze", "--preset", "maze-38", "--out", tmp_path / "t", code=2)
+    assert "Did you mean `maze-39`?" in " ".join(done.stderr.split())
     assert "holds no training" in command("think", "run", tmp_path, code=1).stderr

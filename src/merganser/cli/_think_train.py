@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from merganser._errors import ConfigError
 from merganser.cli._output import (
     OUTPUT_PANEL,
     Json,
@@ -21,13 +20,13 @@ from merganser.cli._output import (
     tables,
 )
 from merganser.cli._step_bar import step_bar
+from merganser.cli._think_tasks import asked_config, asked_task
 from merganser.report import write_thinking_report
+from merganser.thinking.mazes import FAMILIES
 from merganser.thinking.training import (
-    TASKS,
     ThinkingRow,
     ThinkingTrained,
     ThinkingTraining,
-    task_named,
     train_thinking,
 )
 
@@ -36,12 +35,38 @@ _DEFAULTS = ThinkingTraining()
 
 
 def train(
-    task: Annotated[str, typer.Argument(help="What it learns.", metavar="|".join(TASKS), show_default=False)],
+    task: Annotated[
+        str, typer.Argument(help="What it learns.", metavar="parity|digits|maze", show_default=False)
+    ],
     out: Annotated[
         Path, typer.Option(help="The folder of the training.", rich_help_panel=OUTPUT_PANEL, metavar="DIR")
     ],
     length: Annotated[
         int | None, typer.Option(help="Of the sequences, for parity.", min=1, show_default="8")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Of mazes, in pixels; odd.", min=9, show_default="9")
+    ] = None,
+    route: Annotated[
+        int | None,
+        typer.Option(help="Steps of a maze's route that are asked for.", min=1, show_default="30"),
+    ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help="How mazes are drawn.", metavar="|".join(FAMILIES), show_default="depth-first"),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Mazes in files: `train` and `test` in here, a PNG each.", metavar="DIR"),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="A model of the paper's, such as `maze-39`.",
+            metavar="NAME",
+            show_default="a small one",
+            rich_help_panel=_MODEL_PANEL,
+        ),
     ] = None,
     ticks: Annotated[
         int | None,
@@ -99,16 +124,15 @@ def train(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model that thinks on a task that needs no data.
+    """Train a model that thinks: on parity, digits, or the ways through mazes.
 
     A training that was stopped goes on when the same command is given again.
     """
     with clear_errors():
-        if length is not None and task == "digits":
-            raise ConfigError("Digits have no --length. Leave it out.")
-        asked = task_named(task, **({} if length is None else {"length": length}))
+        options = {"length": length, "size": size, "route": route, "family": family, "data": data}
+        asked = asked_task(task, options)
         fields = {"ticks": ticks, "neurons": neurons, "width": width, "memory": memory, "seed": seed}
-        config = asked.config(**{name: value for name, value in fields.items() if value is not None})
+        config = asked_config(asked, preset, fields)
         settings = ThinkingTraining(
             steps=steps,
             seconds=seconds,

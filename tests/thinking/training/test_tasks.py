@@ -66,7 +66,7 @@ def test_digits_are_trained_looked_at_and_tested_apart():
     assert np.bincount(task.test().targets[:, 0].numpy()).min() > 25
 
 
-@pytest.mark.parametrize("task", [Parity(3), Parity(12), Digits(), MazeRoutes(7, 5), MazeRoutes(9)], ids=str)
+@pytest.mark.parametrize("task", [Parity(3), Parity(12), Digits(), MazeRoutes(11, 5), MazeRoutes(9)], ids=str)
 def test_the_small_model_of_a_task_answers_it(task):
     config = task.config(ticks=2)
     samples = task.batch(3, seed=0, step=1)
@@ -121,7 +121,7 @@ def test_tasks_that_cannot_be_are_refused():
         task_named("mazes")
     with pytest.raises(ConfigError, match="at least one sign, found a length of 0"):
         task_named("parity", length=0)
-    for settings in ({"size": 8}, {"family": "moss"}, {"length": 0}):
+    for settings in ({"size": 8}, {"size": 7}, {"size": 10}, {"family": "moss"}, {"length": 0}):
         with pytest.raises(ConfigError, match="Expected"):
             task_named("maze", **settings)
     with pytest.raises(ConfigError, match="The task digits cannot be set up from"):

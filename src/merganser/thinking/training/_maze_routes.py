@@ -26,6 +26,7 @@ _LOOKED_AT, _TESTED = 512, 2_048
 _PARTS = {"validation": 0, "test": 1}
 """Of eight parts of all walls, those that are held out; the others are trained on."""
 _ALL_PARTS = 8
+_SMALLEST = 9
 _SMALL = 15
 """Largest mazes for which the small model is meant."""
 _SMALL_MODEL = {
@@ -54,7 +55,7 @@ class MazeRoutes:
     [`thought_loss`][merganser.thinking.thought_loss]).
 
     Args:
-        size: Pixels of a side, odd and at least 5.
+        size: Pixels of a side, odd and at least 9.
         length: Steps of a route that are asked for; longer routes are cut off there.
         family: How mazes are drawn; one of [`FAMILIES`][merganser.thinking.mazes.FAMILIES].
 
@@ -62,9 +63,9 @@ class MazeRoutes:
         ConfigError: If there are no such mazes, or no steps.
 
     Examples:
-        >>> samples = MazeRoutes(size=5, length=6).test()
+        >>> samples = MazeRoutes(size=9, length=6).test()
         >>> samples.inputs.shape, samples.targets[0].tolist()
-        (torch.Size([2048, 3, 5, 5]), [0, 0, 2, 2, 4, 4])
+        (torch.Size([2048, 3, 9, 9]), [0, 0, 0, 0, 0, 0])
     """
 
     size: int = 9
@@ -74,6 +75,11 @@ class MazeRoutes:
     def __post_init__(self) -> None:
         if self.length < 1:
             raise ConfigError(f"Expected routes of at least one step, found a length of {self.length}.")
+        if self.size < _SMALLEST:
+            raise ConfigError(
+                f"Expected mazes of at least {_SMALLEST} pixels, found {self.size}: smaller ones have too few walls to "
+                "keep some apart for a test."
+            )
         draw_mazes(0, self.size, family=self.family, rng=np.random.default_rng(0))
 
     @property
