@@ -16,6 +16,8 @@
 | [`answers_of`][], [`Answers`][] | what a model answers to samples whose classes are known |
 | [`halting_curve`][], [`halting_point`][], [`HaltingPoint`][], [`halting_ticks`][] | what stopping saves and costs |
 | [`calibration`][], [`Calibration`][], [`CalibrationBin`][] | how often answers are as right as they say |
+| [`find_ways`][], [`Ways`][] | through mazes larger than a model's routes |
+| `merganser.thinking.mazes` | mazes and their routes |
 | `merganser.thinking.training` | training on tasks |
 
 Importing this room does not import torch; using the model does.
@@ -63,11 +65,13 @@ _HOMES = {
     "ThoughtState": "_thought",
     "Tick": "_think",
     "Trace": "_thought",
+    "Ways": "_ways",
     "answers_of": "_answers",
     "calibration": "_calibration",
     "certainty": "_thought",
     "ctc_greedy": "_ctc",
     "ctc_loss": "_ctc",
+    "find_ways": "_ways",
     "from_official": "_pretrained",
     "halting_curve": "_halting",
     "halting_point": "_halting",
@@ -96,11 +100,13 @@ __all__ = [
     "ThoughtState",
     "Tick",
     "Trace",
+    "Ways",
     "answers_of",
     "calibration",
     "certainty",
     "ctc_greedy",
     "ctc_loss",
+    "find_ways",
     "from_official",
     "halting_curve",
     "halting_point",

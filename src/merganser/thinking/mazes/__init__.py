@@ -4,7 +4,7 @@
 | --- | --- |
 | [`Mazes`][], [`joined`][] | where one can walk, starts, goals |
 | [`draw_mazes`][], [`FAMILIES`][] | mazes at random |
-| [`routes`][], [`MOVES`][], [`WAIT`][] | the shortest way, as moves |
+| [`routes`][], [`MOVES`][], [`STEPS`][], [`WAIT`][] | the shortest way, as moves |
 | [`walk`][], [`Walk`][] | where moves lead |
 | [`pictures`][], [`mazes_of`][] | what a model sees, and back |
 | [`turned`][], [`turned_moves`][], [`augmented`][] | rotations and reflections |
@@ -17,13 +17,14 @@ Nothing here needs torch.
 from merganser.thinking.mazes._draw import FAMILIES, draw_mazes
 from merganser.thinking.mazes._files import read_mazes, write_mazes
 from merganser.thinking.mazes._kinds import wall_codes
-from merganser.thinking.mazes._mazes import MOVES, WAIT, Mazes, joined
+from merganser.thinking.mazes._mazes import MOVES, STEPS, WAIT, Mazes, joined
 from merganser.thinking.mazes._pictures import augmented, mazes_of, pictures, turned, turned_moves
 from merganser.thinking.mazes._routes import Walk, routes, walk
 
 __all__ = [
     "FAMILIES",
     "MOVES",
+    "STEPS",
     "WAIT",
     "Mazes",
     "Walk",
