@@ -86,6 +86,15 @@ def test_mazes_are_drawn_or_read(tmp_path, command):
         write_mazes(MazeRoutes(9).mazes(number, "training", number), tmp_path / "files" / part)
     read = command("think", "train", "maze", "--data", tmp_path / "files", *few, "--out", tmp_path / "b")
     assert last_json(drawn)["parameters"] == last_json(read)["parameters"]
+    found = last_json(
+        command("think", "solve", tmp_path / "a", "--sizes", "7,11", "--mazes", 4, "--most", 2, "--json")
+    )
+    assert [(each["size"], each["mazes"]) for each in found["sizes"]] == [("7×7", 4), ("11×11", 4)]
+    assert all(each["once"] <= each["solved"] for each in found["sizes"])
+    table = command("think", "solve", tmp_path / "a", "--data", tmp_path / "files" / "test", "--most", 1)
+    assert "9×9" in table.stdout
+    failed = command("think", "solve", tmp_path / "a", "--sizes", "nine", code=2)
+    assert "Expected --sizes as numbers with commas" in " ".join(failed.stderr.split())
     assert open_thinking(tmp_path / "b").task == MazeFiles(str(tmp_path / "files"), 6)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from merganser.cli._think_run import run
+from merganser.cli._think_solve import solve
 from merganser.cli._think_train import train
 
 app = typer.Typer(
@@ -17,3 +18,4 @@ app = typer.Typer(
 
 app.command("train")(train)
 app.command("run")(run)
+app.command("solve")(solve)
