@@ -2,7 +2,7 @@
 
 | names | what |
 | --- | --- |
-| [`Task`][], [`Samples`][], [`content_hashes`][] | what is asked |
+| [`Task`][], [`OwnModels`][], [`Samples`][], [`content_hashes`][] | what is asked, and of which kind of model |
 | [`Marks`][], [`MarginTask`][], [`marks_of`][] | scores, and margins where models score the same |
 | [`Splits`][], [`SplitRule`][], [`check_disjoint`][] | how it is divided |
 | [`Classification`][], [`read_arrays`][], [`LabelledArrays`][], [`split_arrays`][] | classification of arrays |
@@ -47,7 +47,7 @@ from merganser.evaluation._rotation import Rotation
 from merganser.evaluation._samples import Samples, content_hashes
 from merganser.evaluation._set_metric import SetMetric
 from merganser.evaluation._splits import SplitRule, check_disjoint, split_arrays
-from merganser.evaluation._task import Splits, Task
+from merganser.evaluation._task import OwnModels, Splits, Task
 from merganser.evaluation._task_file import TaskFile, is_task_file
 from merganser.evaluation._text_task import TextTask
 from merganser.evaluation.environments import EnvironmentTask
@@ -71,6 +71,7 @@ __all__ = [
     "Marks",
     "Mixture",
     "NonFiniteOutputError",
+    "OwnModels",
     "Prompt",
     "Question",
     "Result",

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from merganser.evaluation._samples import Samples
+from merganser.models import LiveModel
+from merganser.weights import Checkpoint
 
 
 @runtime_checkable
@@ -40,6 +42,22 @@ class Task(Protocol):
 
         Raises:
             Exception: Whatever goes wrong costs the candidate, not the run.
+        """
+        ...
+
+
+@runtime_checkable
+class OwnModels(Protocol):
+    """A task that knows what kind of model it asks; others ask language models, or networks of plain layers."""
+
+    def live(self, checkpoint: Checkpoint) -> LiveModel:
+        """The model that becomes child after child.
+
+        Args:
+            checkpoint: One of the models that it will become.
+
+        Raises:
+            CheckpointError: If it is a model of another kind.
         """
         ...
 

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from merganser._errors import ConfigError
-from merganser.evaluation import Classification, Splits, Task
+from merganser.evaluation import Classification, OwnModels, Splits, Task
 from merganser.merging import MergePlan
 from merganser.models import LanguageModel, LiveModel, Perceptron, TorchModel
 from merganser.weights import Checkpoint
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 def is_spoken(splits: Splits, module: nn.Module | None) -> bool:
     """Whether the models are language models: no network was given, and the task is more than arrays and classes."""
-    parts: tuple[Task, ...] = getattr(splits.search, "parts", (splits.search,))
-    return module is None and not all(isinstance(part, Classification) for part in parts)
+    return module is None and not all(isinstance(part, Classification | OwnModels) for part in _parts(splits))
 
 
 def living_model(
@@ -54,7 +53,9 @@ def living_model(
         return model
     if is_spoken(splits, module):
         return LanguageModel.of(checkpoint if merge is None else merge, dtype=dtype, device=device)
-    first = getattr(splits.search, "parts", (splits.search,))[0]
+    first = _parts(splits)[0]
+    if isinstance(first, OwnModels):
+        return first.live(checkpoint)
     assert isinstance(first, Classification)
     perceptron = Perceptron.of(checkpoint, first.features)
     if perceptron.outputs < first.classes:
@@ -63,6 +64,10 @@ def living_model(
             f"{perceptron.outputs} values."
         )
     return perceptron
+
+
+def _parts(splits: Splits) -> tuple[Task, ...]:
+    return getattr(splits.search, "parts", (splits.search,))
 
 
 def open_network(reference: str) -> nn.Module:

@@ -73,6 +73,9 @@ Living: TypeAlias = LiveModel | LanguageModel | PathModel | LivingExperts
 _SMALL = 1 << 20
 """Parameters up to which starting threads to merge costs more than they save."""
 
+_THINKING = "think:"
+"""What references to tasks of thought machines begin with."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -409,6 +412,10 @@ def _baselines(
 
 
 def _open_task(task: TaskSettings, settings: EvolveSettings) -> Splits:
+    if str(task.task).startswith(_THINKING):
+        from merganser.thinking.training import open_thinking_splits
+
+        return open_thinking_splits(str(task.task).removeprefix(_THINKING))
     rule = SplitRule(
         settings.splits.preset, settings.splits.validation, settings.splits.test, settings.splits.seed
     )

@@ -16,6 +16,7 @@
 | [`answers_of`][], [`Answers`][] | what a model answers to samples whose classes are known |
 | [`halting_curve`][], [`halting_point`][], [`HaltingPoint`][], [`halting_ticks`][] | what stopping saves and costs |
 | [`calibration`][], [`Calibration`][], [`CalibrationBin`][] | how often answers are as right as they say |
+| [`LiveThinker`][] | one whose parameters are replaced child after child |
 | [`find_ways`][], [`Ways`][] | through mazes larger than a model's routes |
 | `merganser.thinking.mazes` | mazes and their routes |
 | `merganser.thinking.training` | training on tasks |
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         halting_ticks,
         think_until,
     )
+    from merganser.thinking._live import LiveThinker
     from merganser.thinking._loss import ThoughtLoss, thought_loss, tick_losses
     from merganser.thinking._model import CTM
     from merganser.thinking._pretrained import from_official
@@ -56,6 +58,7 @@ _HOMES = {
     "Calibration": "_calibration",
     "CalibrationBin": "_calibration",
     "HaltingPoint": "_halting",
+    "LiveThinker": "_live",
     "READOUTS": "_readout",
     "Readout": "_readout",
     "Stopped": "_halting",
@@ -92,6 +95,7 @@ __all__ = [
     "Calibration",
     "CalibrationBin",
     "HaltingPoint",
+    "LiveThinker",
     "Readout",
     "Stopped",
     "Thinking",

@@ -6,6 +6,7 @@
 | [`open_thinking`][] | what a folder holds of one that is over |
 | [`ThinkingTraining`][] | how |
 | [`Parity`][], [`Digits`][], [`MazeRoutes`][], [`MazeFiles`][], [`TASKS`][], [`task_named`][] | on what |
+| [`ThinkingScores`][], [`thinking_splits`][], [`open_thinking_splits`][] | a task as searches take it |
 | [`ThinkingTask`][], [`Samples`][] | what a task is |
 | [`ThinkingRow`][], [`looks`][] | what happened step by step |
 
@@ -29,6 +30,11 @@ from merganser.thinking.training._maze_routes import MazeRoutes
 from merganser.thinking.training._open import open_thinking
 from merganser.thinking.training._parity import Parity
 from merganser.thinking.training._row import ThinkingRow, looks
+from merganser.thinking.training._scores import (
+    ThinkingScores,
+    open_thinking_splits,
+    thinking_splits,
+)
 from merganser.thinking.training._settings import ThinkingTraining
 from merganser.thinking.training._task import Samples, ThinkingTask
 from merganser.thinking.training._tasks import TASKS, task_named
@@ -42,11 +48,14 @@ __all__ = [
     "Parity",
     "Samples",
     "ThinkingRow",
+    "ThinkingScores",
     "ThinkingTask",
     "ThinkingTrained",
     "ThinkingTraining",
     "looks",
     "open_thinking",
+    "open_thinking_splits",
     "task_named",
+    "thinking_splits",
     "train_thinking",
 ]
