@@ -74,9 +74,32 @@ def test_digits_have_no_map_of_positions(tmp_path, command):
     assert "a picture of" in page
 
 
+@pytest.mark.parametrize(("model", "words"), [("lstm", "An LSTM"), ("feed-forward", "A feed-forward net")])
+def test_a_baseline_is_trained_run_and_shown_as_the_thought_machine_is(
+    model, words, parity, tmp_path, command
+):
+    _, machine = parity
+    out = tmp_path / model
+    given = ("--length", 4, *SMALL, "--model", model, "--out", out)
+    said = last_json(command("think", "train", "parity", *given, "--json"))
+    assert abs(said["parameters"] - machine["parameters"]) <= 0.02 * machine["parameters"]
+    page = (out / "report.html").read_text()
+    assert f"{words}, {said['parameters']:,} numbers trained" in page
+    several = ["From tick to tick", "When to stop", "Inside, sample 3"]
+    assert [title in page for title in several] == [model == "lstm"] * 3
+    found = last_json(command("think", "run", out, "--halt", 1.0, "--json"))
+    assert found["readout"] == ("instant" if model == "lstm" else "certain")
+    assert found["end"]["accuracy"] == found["halted"]["accuracy"] == pytest.approx(said["test"])
+    assert found["halted"]["ticks"] == (3 if model == "lstm" else 1)
+    table = command("think", "train", "parity", *given).stdout
+    assert ("halted at a certainty" in table) == (model == "lstm")
+
+
 def test_misuse_is_told(tmp_path, command):
     done = command("think", "train", "mazes", "--out", tmp_path / "t", code=2)
     assert "Expected a task among parity, digits, found 'mazes'" in done.stderr
     done = command("think", "train", "digits", "--length", 4, "--out", tmp_path / "t", code=2)
     assert "Digits have no --length" in done.stderr
+    done = command("think", "train", "digits", "--model", "rnn", "--out", tmp_path / "t", code=2)
+    assert "Expected a model among ctm, lstm, feed-forward, found 'rnn'" in done.stderr
     assert "holds no training" in command("think", "run", tmp_path, code=1).stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,9 +22,11 @@ from merganser.cli._output import (
 )
 from merganser.cli._step_bar import step_bar
 from merganser.report import write_thinking_report
+from merganser.thinking import BASELINES, ThinkerConfig, matched
 from merganser.thinking.training import (
     TASKS,
     ThinkingRow,
+    ThinkingTask,
     ThinkingTrained,
     ThinkingTraining,
     task_named,
@@ -33,6 +35,8 @@ from merganser.thinking.training import (
 
 _MODEL_PANEL, _SETTINGS_PANEL = "What thinks", "How"
 _DEFAULTS = ThinkingTraining()
+MODELS = ("ctm", *BASELINES)
+"""What can be trained."""
 
 
 def train(
@@ -43,6 +47,14 @@ def train(
     length: Annotated[
         int | None, typer.Option(help="Of the sequences, for parity.", min=1, show_default="8")
     ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="What thinks: a thought machine, or a baseline with as many parameters.",
+            metavar="|".join(MODELS),
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = "ctm",
     ticks: Annotated[
         int | None,
         typer.Option(help="How long it thinks.", min=1, show_default="by task", rich_help_panel=_MODEL_PANEL),
@@ -108,7 +120,8 @@ def train(
             raise ConfigError("Digits have no --length. Leave it out.")
         asked = task_named(task, **({} if length is None else {"length": length}))
         fields = {"ticks": ticks, "neurons": neurons, "width": width, "memory": memory, "seed": seed}
-        config = asked.config(**{name: value for name, value in fields.items() if value is not None})
+        fields = {name: value for name, value in fields.items() if value is not None}
+        config = _config(asked, model, fields)
         settings = ThinkingTraining(
             steps=steps,
             seconds=seconds,
@@ -128,13 +141,22 @@ def train(
         _show(trained)
 
 
+def _config(task: ThinkingTask, model: str, fields: Mapping[str, Any]) -> ThinkerConfig:
+    """What the model is made of: the task's thought machine, or a baseline that is matched to it."""
+    if model not in MODELS:
+        raise ConfigError(f"Expected a model among {', '.join(MODELS)}, found {model!r}.")
+    config = task.config(**fields)
+    return config if model == "ctm" else matched(config, model)
+
+
 def _show(trained: ThinkingTrained) -> None:
     numbers = ("accuracy", "all positions right", "ticks", "saved")
     table = plain_table("test", *numbers, right=numbers)
     halted = trained.halted
     table.add_row("all ticks", percent(trained.test), percent(trained.whole), f"{_ticks(trained)}", "")
     label = f"halted at a certainty of {halted.threshold}"
-    table.add_row(label, percent(halted.accuracy), "", f"{halted.ticks:.1f}", percent(halted.saved))
+    if _ticks(trained) > 1:
+        table.add_row(label, percent(halted.accuracy), "", f"{halted.ticks:.1f}", percent(halted.saved))
     tables.print(table)
     why = {
         "enough": "every validation sample is right",

@@ -4,9 +4,12 @@
 | --- | --- |
 | [`CTMConfig`][], [`PRESETS`][] | sizes and parts; the paper's experiments by name |
 | [`CTM`][] | the model |
+| [`LSTM`][], [`FeedForward`][], [`BaselineConfig`][] | what it is compared with, behind the same eyes |
+| [`matched`][], [`parameter_count`][], [`BASELINES`][] | baselines with as many parameters |
+| [`open_thinker`][], [`new_thinker`][], [`Thinker`][], [`ThinkerConfig`][] | any of them, by its configuration |
 | [`from_official`][] | a model from the official code's tensors and arguments |
 | [`Thought`][], [`Trace`][] | what it makes of its inputs, tick by tick, and what happened inside |
-| [`ThoughtState`][] | what it remembers between inputs |
+| [`ThoughtState`][], [`LSTMState`][] | what it remembers between inputs |
 | [`Thinking`][], [`Tick`][] | thinking tick by tick, to stop early |
 | [`certainty`][], [`split_positions`][] | how certain predictions are; predictions as answers at several positions |
 | [`thought_loss`][], [`ThoughtLoss`][], [`tick_losses`][] | what is trained: the best and the surest tick |
@@ -26,6 +29,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from merganser.thinking._baseline_config import BASELINES, BaselineConfig, ThinkerConfig
 from merganser.thinking._config import CTMConfig
 from merganser.thinking._presets import PRESETS
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from merganser.thinking._answers import Answers, answers_of
     from merganser.thinking._calibration import Calibration, CalibrationBin, calibration
     from merganser.thinking._ctc import ctc_greedy, ctc_loss
+    from merganser.thinking._feed_forward import FeedForward
     from merganser.thinking._halting import (
         HaltingPoint,
         Stopped,
@@ -42,10 +47,13 @@ if TYPE_CHECKING:
         think_until,
     )
     from merganser.thinking._loss import ThoughtLoss, thought_loss, tick_losses
+    from merganser.thinking._lstm import LSTM, LSTMState
+    from merganser.thinking._matched import matched, parameter_count
     from merganser.thinking._model import CTM
-    from merganser.thinking._pretrained import from_official
+    from merganser.thinking._pretrained import from_official, new_thinker, open_thinker
     from merganser.thinking._readout import READOUTS, Readout, readout_named
     from merganser.thinking._think import Thinking, Tick
+    from merganser.thinking._thinker import Thinker
     from merganser.thinking._thought import Thought, ThoughtState, Trace, certainty, split_positions
 
 _HOMES = {
@@ -53,10 +61,14 @@ _HOMES = {
     "CTM": "_model",
     "Calibration": "_calibration",
     "CalibrationBin": "_calibration",
+    "FeedForward": "_feed_forward",
     "HaltingPoint": "_halting",
+    "LSTM": "_lstm",
+    "LSTMState": "_lstm",
     "READOUTS": "_readout",
     "Readout": "_readout",
     "Stopped": "_halting",
+    "Thinker": "_thinker",
     "Thinking": "_think",
     "Thought": "_thought",
     "ThoughtLoss": "_loss",
@@ -72,6 +84,10 @@ _HOMES = {
     "halting_curve": "_halting",
     "halting_point": "_halting",
     "halting_ticks": "_halting",
+    "matched": "_matched",
+    "new_thinker": "_pretrained",
+    "open_thinker": "_pretrained",
+    "parameter_count": "_matched",
     "readout_named": "_readout",
     "split_positions": "_thought",
     "think_until": "_halting",
@@ -80,16 +96,23 @@ _HOMES = {
 }
 
 __all__ = [
+    "BASELINES",
     "CTM",
+    "LSTM",
     "PRESETS",
     "READOUTS",
     "Answers",
+    "BaselineConfig",
     "CTMConfig",
     "Calibration",
     "CalibrationBin",
+    "FeedForward",
     "HaltingPoint",
+    "LSTMState",
     "Readout",
     "Stopped",
+    "Thinker",
+    "ThinkerConfig",
     "Thinking",
     "Thought",
     "ThoughtLoss",
@@ -105,6 +128,10 @@ __all__ = [
     "halting_curve",
     "halting_point",
     "halting_ticks",
+    "matched",
+    "new_thinker",
+    "open_thinker",
+    "parameter_count",
     "readout_named",
     "split_positions",
     "think_until",

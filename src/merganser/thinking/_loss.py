@@ -10,7 +10,8 @@ there.
 | the surest tick | $t_2 = \arg\max_t c_{bt}$ | [`thought_loss`][] |
 | loss | $\frac1B \sum_b (L_{bt_1} + L_{bt_2}) / 2$ | [`thought_loss`][] |
 
-Of equal ticks the first is taken. No gradient goes through the choice of a tick, so the head is run a second time at
+Of equal ticks the first is taken. A model that answers at its last tick, as an LSTM does, is trained there in place of
+the surest. No gradient goes through the choice of a tick, so the head is run a second time at
 the chosen ticks alone, and only there with gradients.
 
 References:
@@ -19,7 +20,7 @@ References:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -35,7 +36,7 @@ class ThoughtLoss(NamedTuple):
     Attributes:
         value: What is descended, in nats.
         best: The tick with the smallest loss, of each sample, from 0.
-        surest: The tick with the highest certainty, of each sample, from 0.
+        surest: The tick that answers, of each sample, from 0: the surest one, or the last ([`Thought.answered`][]).
     """
 
     value: Float[Tensor, ""]
@@ -60,7 +61,7 @@ def tick_losses(
     return functional.cross_entropy(logits.movedim(2, 1), every, reduction="none").mean(dim=1)
 
 
-def thought_loss(thought: Thought, targets: Int[Tensor, "batch positions"]) -> ThoughtLoss:
+def thought_loss(thought: Thought[Any], targets: Int[Tensor, "batch positions"]) -> ThoughtLoss:
     """Mean over samples of the loss at their best and at their surest tick.
 
     Args:
@@ -76,7 +77,7 @@ def thought_loss(thought: Thought, targets: Int[Tensor, "batch positions"]) -> T
         )
     with torch.no_grad():
         losses = tick_losses(split_positions(thought.predictions, thought.positions), targets)
-        best, surest = losses.argmin(dim=1), thought.certainties.argmax(dim=1)
+        best, surest = losses.argmin(dim=1), thought.answered
     chosen = thought.read(torch.stack([best, surest], dim=1))
     value = tick_losses(split_positions(chosen, thought.positions), targets).mean()
     return ThoughtLoss(value, best, surest)
