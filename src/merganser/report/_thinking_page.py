@@ -25,7 +25,6 @@ _STOPPED = {
 }
 
 _MODELS = {"ctm": "A thought machine", "lstm": "An LSTM", "feed-forward": "A feed-forward net"}
-"""Models in words."""
 
 
 def write_thinking_report(trained: ThinkingTrained, path: str | Path) -> Path:
@@ -59,8 +58,17 @@ def write_thinking_report(trained: ThinkingTrained, path: str | Path) -> Path:
     return target
 
 
+def model_in_words(of: Mapping[str, Any]) -> str:
+    """What was trained.
+
+    Args:
+        of: What a training's folder says of it.
+    """
+    return _MODELS[of["config"].get("kind", "ctm")]
+
+
 def _lead(trained: ThinkingTrained, of: Mapping[str, Any]) -> str:
-    model, last = _MODELS[of["config"].get("kind", "ctm")], trained.rows[-1]
+    model, last = model_in_words(of), trained.rows[-1]
     numbers, steps = counted(trained.parameters, "number"), counted(last.step, "step")
     how = f"{numbers} trained in {steps}, {_STOPPED[trained.stopped]}: {duration(last.seconds)}."
     return f"{model}, {how}"

@@ -4,6 +4,7 @@
 | --- | --- |
 | [`train_thinking`][], [`ThinkingTrained`][] | from a task and a configuration to a folder with a model |
 | [`open_thinking`][] | what a folder holds of one that is over |
+| [`train_seeds`][], [`SeedTrained`][], [`spreads`][], [`spread`][], [`Spread`][] | the same with several seeds |
 | [`ThinkingTraining`][] | how |
 | [`Parity`][], [`Digits`][], [`TASKS`][], [`task_named`][] | on what |
 | [`ThinkingTask`][], [`Samples`][] | what a task is |
@@ -19,12 +20,15 @@ The folder:
 | `model/` | the model |
 | `report.html` | all of it as pictures, if the command made it |
 
+With several seeds each is such a folder, `seed-0`, `seed-1` and so on, beside a page that shows them together.
+
 References:
     Darlow et al., *Continuous Thought Machines*, NeurIPS 2025, https://arxiv.org/abs/2505.05522
 """
 
 from merganser.thinking.training._open import open_thinking
 from merganser.thinking.training._row import ThinkingRow, looks
+from merganser.thinking.training._seeds import SeedTrained, Spread, spread, spreads, train_seeds
 from merganser.thinking.training._settings import ThinkingTraining
 from merganser.thinking.training._tasks import TASKS, Digits, Parity, Samples, ThinkingTask, task_named
 from merganser.thinking.training._train import ThinkingTrained, train_thinking
@@ -34,12 +38,17 @@ __all__ = [
     "Digits",
     "Parity",
     "Samples",
+    "SeedTrained",
+    "Spread",
     "ThinkingRow",
     "ThinkingTask",
     "ThinkingTrained",
     "ThinkingTraining",
     "looks",
     "open_thinking",
+    "spread",
+    "spreads",
     "task_named",
+    "train_seeds",
     "train_thinking",
 ]
