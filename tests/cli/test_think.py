@@ -135,11 +135,13 @@ def test_a_training_that_fails_with_all_its_seeds_fails(tmp_path, command):
 
 def test_misuse_is_told(tmp_path, command):
     done = command("think", "train", "mazes", "--out", tmp_path / "t", code=2)
-    assert "Expected a task among parity, digits, found 'mazes'" in done.stderr
+    assert "Expected a task among parity, digits, fashion, found 'mazes'" in done.stderr
     done = command("think", "train", "digits", "--length", 4, "--out", tmp_path / "t", code=2)
-    assert "Digits have no --length" in done.stderr
+    assert "--length is for parity, but the task is digits. Leave it out." in done.stderr
     done = command("think", "train", "digits", "--model", "rnn", "--out", tmp_path / "t", code=2)
     assert "Expected a model among ctm, lstm, feed-forward, found 'rnn'" in done.stderr
+    done = command("think", "train", "fashion", "--data", tmp_path / "no", "--out", tmp_path / "t", code=1)
+    assert "apt-get install dataset-fashion-mnist" in " ".join(done.stderr.split())
     for seeds, words in (
         ("0,x", "Expected --seeds such as 0,1,2"),
         ("0,-1", "not negative"),

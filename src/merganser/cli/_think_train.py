@@ -12,6 +12,7 @@ import typer
 from merganser._errors import ConfigError
 from merganser.cli._output import FAILED, OUTPUT_PANEL, Json, Quiet, clear_errors, print_json
 from merganser.cli._think_said import facts_of, facts_of_seeds, show_seeds, show_training, watched
+from merganser.cli._think_tasks import asked_task
 from merganser.report import write_seeds_report, write_thinking_report
 from merganser.thinking import BASELINES, ThinkerConfig, matched
 from merganser.thinking.training import (
@@ -20,7 +21,6 @@ from merganser.thinking.training import (
     ThinkingTask,
     ThinkingTrained,
     ThinkingTraining,
-    task_named,
     train_seeds,
     train_thinking,
 )
@@ -38,6 +38,10 @@ def train(
     ],
     length: Annotated[
         int | None, typer.Option(help="Of the sequences, for parity.", min=1, show_default="8")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="The folder of Fashion-MNIST's files.", metavar="DIR", show_default="Debian's"),
     ] = None,
     model: Annotated[
         str,
@@ -114,15 +118,13 @@ def train(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model that thinks on a task that needs no data.
+    """Train a model that thinks on a task.
 
     A training that was stopped goes on when the same command is given again; of several seeds, those that are over are
     not trained again.
     """
     with clear_errors():
-        if length is not None and task == "digits":
-            raise ConfigError("Digits have no --length. Leave it out.")
-        asked = task_named(task, **({} if length is None else {"length": length}))
+        asked = asked_task(task, {"length": length, "data": data})
         fields = {"ticks": ticks, "neurons": neurons, "width": width, "memory": memory, "seed": seed}
         chosen = _chosen(seed, seeds)
         fields = {name: value for name, value in fields.items() if value is not None}

@@ -77,7 +77,7 @@ def test_figures_over_seeds_are_mean_deviation_and_ends(two):
 class Broken:
     """A task of somebody's own; one seed of it gives numbers that are none."""
 
-    name, positions, classes = "broken", 1, 2
+    name, positions, classes, look_ahead = "broken", 1, 2, None
 
     def config(self, **changes):
         parts = {"outputs": 2, "ticks": 2, "neurons": 8, "width": 4, "memory": 2, "heads": 2, "hidden": 0}

@@ -75,7 +75,7 @@ def test_the_small_model_of_a_task_answers_it(task):
 
 
 def test_tasks_that_cannot_be_are_refused():
-    with pytest.raises(ConfigError, match="a task among parity, digits, found 'mazes'"):
+    with pytest.raises(ConfigError, match="a task among parity, digits, fashion, found 'mazes'"):
         task_named("mazes")
     with pytest.raises(ConfigError, match="at least one sign, found a length of 0"):
         task_named("parity", length=0)

@@ -6,7 +6,7 @@
 | [`open_thinking`][] | what a folder holds of one that is over |
 | [`train_seeds`][], [`SeedTrained`][], [`spreads`][], [`spread`][], [`Spread`][] | the same with several seeds |
 | [`ThinkingTraining`][] | how |
-| [`Parity`][], [`Digits`][], [`TASKS`][], [`task_named`][] | on what |
+| [`Parity`][], [`Digits`][], [`Fashion`][], [`TASKS`][], [`task_named`][] | on what |
 | [`ThinkingTask`][], [`Samples`][] | what a task is |
 | [`ThinkingRow`][], [`looks`][] | what happened step by step |
 
@@ -26,16 +26,21 @@ References:
     Darlow et al., *Continuous Thought Machines*, NeurIPS 2025, https://arxiv.org/abs/2505.05522
 """
 
+from merganser.thinking.training._digits import Digits
+from merganser.thinking.training._fashion import Fashion
 from merganser.thinking.training._open import open_thinking
+from merganser.thinking.training._parity import Parity
 from merganser.thinking.training._row import ThinkingRow, looks
 from merganser.thinking.training._seeds import SeedTrained, Spread, spread, spreads, train_seeds
 from merganser.thinking.training._settings import ThinkingTraining
-from merganser.thinking.training._tasks import TASKS, Digits, Parity, Samples, ThinkingTask, task_named
+from merganser.thinking.training._task import Samples, ThinkingTask
+from merganser.thinking.training._tasks import TASKS, task_named
 from merganser.thinking.training._train import ThinkingTrained, train_thinking
 
 __all__ = [
     "TASKS",
     "Digits",
+    "Fashion",
     "Parity",
     "Samples",
     "SeedTrained",

@@ -14,7 +14,7 @@ from merganser.thinking._baseline_config import ThinkerConfig
 from merganser.thinking._config import CTMConfig
 from merganser.thinking.training._row import ThinkingRow
 from merganser.thinking.training._settings import ThinkingTraining
-from merganser.thinking.training._tasks import ThinkingTask
+from merganser.thinking.training._task import ThinkingTask
 from merganser.thinking.training._train import ThinkingTrained, train_thinking
 
 

@@ -28,7 +28,7 @@ from merganser.thinking._thought import split_positions
 from merganser.thinking.training._checkpoint import load_checkpoint, save_checkpoint
 from merganser.thinking.training._row import ThinkingRow
 from merganser.thinking.training._settings import ThinkingTraining
-from merganser.thinking.training._tasks import ThinkingTask
+from merganser.thinking.training._task import ThinkingTask
 from merganser.weights import single_threaded
 
 MODEL_NAME = "model"
