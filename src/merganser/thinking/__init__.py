@@ -47,7 +47,8 @@ if TYPE_CHECKING:
         think_until,
     )
     from merganser.thinking._loss import ThoughtLoss, thought_loss, tick_losses
-    from merganser.thinking._lstm import LSTM, LSTMState
+    from merganser.thinking._lstm import LSTM
+    from merganser.thinking._lstm_cell import LSTMState
     from merganser.thinking._matched import matched, parameter_count
     from merganser.thinking._model import CTM
     from merganser.thinking._pretrained import from_official, new_thinker, open_thinker
@@ -64,7 +65,7 @@ _HOMES = {
     "FeedForward": "_feed_forward",
     "HaltingPoint": "_halting",
     "LSTM": "_lstm",
-    "LSTMState": "_lstm",
+    "LSTMState": "_lstm_cell",
     "READOUTS": "_readout",
     "Readout": "_readout",
     "Stopped": "_halting",

@@ -6,27 +6,18 @@ With tokens $X$ that stay the same, hidden states $h^l$ and memories $c^l$ of ce
 | --- | --- |
 | the last cell asks | $o = \mathrm{attention}(W h^L + b,\ X)$ |
 | cells go on | $h^l, c^l = \mathrm{LSTM}(h^{l-1}, h^l, c^l)$ with $h^0 = o$ |
-| a cell | $c \leftarrow \sigma(f) c + \sigma(i) \tanh(g)$, $h \leftarrow \sigma(o) \tanh(c)$ |
-| its gates | $[i, f, g, o] = W [x; h] + b$ |
 | the head reads | $y = W h^L + b$ |
 
-$h$ and $c$ begin with learnt values. It answers at its last tick, and is trained there and at its best one.
-Differences from the authors' code: one bias for each gate in place of the sum of two.
+It answers at its last tick, and is trained there and at its best one.
 
 References:
     Darlow et al., *Continuous Thought Machines*, NeurIPS 2025, https://arxiv.org/abs/2505.05522
-    Hochreiter, Schmidhuber, *Long Short-Term Memory*, Neural Computation 1997
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import torch
-from jaxtyping import Bool, Float, Int64, Num
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from merganser._errors import ConfigError
@@ -34,76 +25,12 @@ from merganser.thinking._attention import Attended, Attention
 from merganser.thinking._backbones import direct_width
 from merganser.thinking._baseline_config import BaselineConfig
 from merganser.thinking._dropout import Dropout
+from merganser.thinking._lstm_cell import Cell, CellState, LSTMState
 from merganser.thinking._observe import Observed, observe
 from merganser.thinking._think import Thinking
 from merganser.thinking._thinker import Thinker
 from merganser.thinking._thought import Thought, Trace
 from merganser.thinking._tied import Maps
-
-
-class CellState(NamedTuple):
-    """What one cell goes on from."""
-
-    hidden: Float[Tensor, "batch neurons"]
-    memory: Float[Tensor, "batch neurons"]
-
-
-@dataclass(frozen=True, slots=True)
-class LSTMState:
-    """What an LSTM remembers between inputs.
-
-    Attributes:
-        cells: State of each cell, from the first to the last.
-    """
-
-    cells: tuple[CellState, ...]
-
-    def detach(self) -> LSTMState:
-        """The same without gradients: where a long sequence is cut for training."""
-        return LSTMState(tuple(CellState(*(each.detach() for each in cell)) for cell in self.cells))
-
-    def rows(self, rows: Int64[Tensor, " kept"] | Bool[Tensor, " batch"]) -> LSTMState:
-        """These rows of the batch alone."""
-        return LSTMState(tuple(CellState(*(each[rows] for each in cell)) for cell in self.cells))
-
-    @property
-    def batch(self) -> int:
-        """Rows of the batch."""
-        return len(self.cells[0].hidden)
-
-
-class Cell(nn.Module):
-    """An LSTM cell.
-
-    Args:
-        inputs: Numbers that come in.
-        neurons: Of the hidden state.
-    """
-
-    def __init__(self, inputs: int, neurons: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(inputs + neurons, 4 * neurons)
-        bound = 1 / math.sqrt(neurons)  # as torch draws those of its cells
-        nn.init.uniform_(self.linear.weight, -bound, bound)
-        nn.init.uniform_(self.linear.bias, -bound, bound)
-        self.start_hidden = nn.Parameter(torch.empty(neurons).uniform_(-bound, bound))
-        self.start_memory = nn.Parameter(torch.empty(neurons).uniform_(-bound, bound))
-
-    def start(self, batch: int) -> CellState:
-        """The learnt state before the first input."""
-        return CellState(self.start_hidden.expand(batch, -1), self.start_memory.expand(batch, -1))
-
-    def forward(
-        self,
-        inputs: Float[Tensor, "batch inputs"],
-        state: CellState,
-        linear: Callable[[nn.Linear, Tensor], Tensor],
-    ) -> CellState:
-        """The state one tick later."""
-        mixed = torch.cat([inputs, state.hidden.to(inputs.dtype)], dim=1)
-        take, keep, new, show = linear(self.linear, mixed).chunk(4, dim=1)
-        memory = keep.sigmoid() * state.memory + take.sigmoid() * new.tanh()
-        return CellState(show.sigmoid() * memory.tanh(), memory)
 
 
 class LSTM(Thinker[BaselineConfig]):
