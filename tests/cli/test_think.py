@@ -98,13 +98,87 @@ def test_mazes_are_drawn_or_read(tmp_path, command):
     assert open_thinking(tmp_path / "b").task == MazeFiles(str(tmp_path / "files"), 6)
 
 
+@pytest.mark.parametrize(("model", "words"), [("lstm", "An LSTM"), ("feed-forward", "A feed-forward net")])
+def test_a_baseline_is_trained_run_and_shown_as_the_thought_machine_is(
+    model, words, parity, tmp_path, command
+):
+    _, machine = parity
+    out = tmp_path / model
+    given = ("--length", 4, *SMALL, "--model", model, "--out", out)
+    said = last_json(command("think", "train", "parity", *given, "--json"))
+    assert abs(said["parameters"] - machine["parameters"]) <= 0.02 * machine["parameters"]
+    page = (out / "report.html").read_text()
+    assert f"{words}, {said['parameters']:,} numbers trained" in page
+    several = ["From tick to tick", "When to stop", "Inside, sample 3"]
+    assert [title in page for title in several] == [model == "lstm"] * 3
+    found = last_json(command("think", "run", out, "--halt", 1.0, "--json"))
+    assert found["readout"] == ("instant" if model == "lstm" else "certain")
+    assert found["end"]["accuracy"] == found["halted"]["accuracy"] == pytest.approx(said["test"])
+    assert found["halted"]["ticks"] == (3 if model == "lstm" else 1)
+    table = command("think", "train", "parity", *given).stdout
+    assert ("halted at a certainty" in table) == (model == "lstm")
+
+
+def test_several_seeds_are_trained_once_and_shown_together(tmp_path, command):
+    out = tmp_path / "s"
+    (out / "seed-2").mkdir(parents=True)
+    (out / "seed-2" / "notes.txt").touch()
+    given = ("think", "train", "parity", "--length", 3, *SMALL, "--seeds", "0,1,2", "--out", out)
+    said = command(*given).stdout
+    assert [line.split()[0] for line in said.splitlines()[1:7]] == [
+        "0",
+        "1",
+        "2",
+        "mean",
+        "deviation",
+        "least",
+    ]
+    assert "seed 2 failed: " in said
+    page = (out / "report.html").read_text()
+    assert "mean of 2 seeds, 1 failed" in page
+    assert all(f'href="seed-{seed}/report.html"' in page for seed in (0, 1))
+    assert 'href="seed-2' not in page
+    assert '"seed 1"' in page[page.index('id="spec-accuracy"') :]
+    assert (out / "seed-1" / "report.html").is_file()
+    written = (out / "seed-0" / "history.jsonl").stat().st_mtime_ns
+    found = last_json(command(*given, "--json"))
+    assert (out / "seed-0" / "history.jsonl").stat().st_mtime_ns == written
+    assert [each.get("failure") is None for each in found["seeds"]] == [True, True, False]
+    tests = [each["test"] for each in found["seeds"][:2]]
+    assert found["spread"]["test"]["mean"] == pytest.approx(sum(tests) / 2)
+
+
+def test_a_training_that_fails_with_all_its_seeds_fails(tmp_path, command):
+    given = ("think", "train", "parity", "--length", 3, *SMALL, "--learning-rate", 1e35, "--warm-up", 1)
+    done = command(*given, "--seeds", "3", "--out", tmp_path / "s", code=1)
+    assert "seed 3 failed: The loss of step" in done.stdout
+    done = command(*given, "--out", tmp_path / "t", code=1)
+    assert "The loss of step" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_misuse_is_told(tmp_path, command):
     done = command("think", "train", "mazes", "--out", tmp_path / "t", code=2)
-    assert "Expected a task among parity, digits, maze, maze-files, found 'mazes'" in done.stderr
+    assert "Expected a task among parity, digits, maze, maze-files, fashion, found 'mazes'" in done.stderr
     done = command("think", "train", "digits", "--length", 4, "--out", tmp_path / "t", code=2)
     assert "--length is for parity, but the task is digits" in " ".join(done.stderr.split())
     done = command("think", "train", "maze", "--size", 10, "--out", tmp_path / "t", code=2)
     assert "mazes of an odd size of at least 5 pixels, found 10" in " ".join(done.stderr.split())
     done = command("think", "train", "maze", "--preset", "maze-38", "--out", tmp_path / "t", code=2)
     assert "Did you mean `maze-39`?" in " ".join(done.stderr.split())
+    done = command("think", "train", "digits", "--length", 4, "--out", tmp_path / "t", code=2)
+    assert "--length is for parity, but the task is digits. Leave it out." in done.stderr
+    done = command("think", "train", "digits", "--model", "rnn", "--out", tmp_path / "t", code=2)
+    assert "Expected a model among ctm, lstm, feed-forward, found 'rnn'" in done.stderr
+    done = command("think", "train", "fashion", "--data", tmp_path / "no", "--out", tmp_path / "t", code=1)
+    assert "apt-get install dataset-fashion-mnist" in " ".join(done.stderr.split())
+    for seeds, words in (
+        ("0,x", "Expected --seeds such as 0,1,2"),
+        ("0,-1", "not negative"),
+        ("1,1", "each once"),
+    ):
+        done = command("think", "train", "digits", "--seeds", seeds, "--out", tmp_path / "t", code=2)
+        assert words in done.stderr
+    done = command("think", "train", "digits", "--seeds", "1", "--seed", 1, "--out", tmp_path / "t", code=2)
+    assert "Both --seed and --seeds" in done.stderr
     assert "holds no training" in command("think", "run", tmp_path, code=1).stderr

@@ -19,7 +19,7 @@ def losses(seed, *results):
 
 def results(model, inputs):
     thought = model(inputs)
-    synchronisations = thought.synchronisations.permute(2, 1, 0)
+    synchronisations = thought.latents.permute(2, 1, 0)
     if not model.config.outputs:
         return (synchronisations,)
     return thought.predictions, thought.certainties, synchronisations

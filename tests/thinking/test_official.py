@@ -41,7 +41,7 @@ def test_an_official_model_says_what_it_said_there(name):
         thought = model(torch.tensor(inputs_of(name)).float())
     close(thought.predictions, says["predictions"])
     close(thought.certainties, says["certainties"])
-    close(thought.synchronisation, says["synchronisation"])
+    close(thought.latent, says["synchronisation"])
 
 
 @pytest.mark.parametrize("name", ["control", "grid"])
@@ -52,8 +52,8 @@ def test_an_official_agent_goes_on_from_its_state(name):
     with torch.no_grad():
         first = model(inputs)
         second = model(inputs.flip(0), state=first.state)
-    close(first.synchronisation, says["first"])
-    close(second.synchronisation, says["second"])
+    close(first.latent, says["first"])
+    close(second.latent, says["second"])
     with pytest.raises(ValueError, match="has no head"):
         _ = first.predictions
 
@@ -71,7 +71,7 @@ def test_digits_and_questions_are_one_sequence_with_a_state():
             certainties.append(thought.certainties)
     close(torch.cat(predictions, dim=-1), says["predictions"])
     close(torch.cat(certainties, dim=-1), says["certainties"])
-    close(thought.synchronisation, says["synchronisation"])
+    close(thought.latent, says["synchronisation"])
 
 
 def test_a_folder_with_the_official_arguments_opens(tmp_path):

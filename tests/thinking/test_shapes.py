@@ -7,8 +7,9 @@ CHECKED = """
 import beartype, torch, merganser.weights
 from jaxtyping import install_import_hook
 with install_import_hook(["merganser.thinking"], "beartype.beartype"):
-    from merganser.thinking import CTM, CTMConfig, _loop
-_loop.CTM = CTM  # known to type checkers alone, since it would be a circle
+    from merganser.thinking import CTM, LSTM, BaselineConfig, CTMConfig, FeedForward, _loop, _lstm, _observe
+_loop.CTM = _observe.CTM = CTM  # known to type checkers alone, since it would be a circle
+_observe.LSTM = LSTM
 small = dict(outputs=6, positions=2, ticks=3, neurons=16, width=8, heads=2, memory=4)
 small |= dict(output_neurons=4, action_neurons=4)
 agent = dict(heads=0, action_neurons=0, pairing="first-last", sliding=True, outputs=0)
@@ -26,13 +27,29 @@ for parts, sequence in asked:
     for inputs in sequence:
         thought = model(inputs, state=state, trace=True)
         state = thought.state.where(torch.tensor([True, False, True]), model.start(3)).rows(torch.tensor([2, 0, 1]))
-    thought.synchronisation.sum().backward()
+    thought.latent.sum().backward()
     if model.head is not None:
         thought.read(thought.certainties.topk(2).indices), thought.answer()
         thinking = model.think(inputs, state=state)
         for tick in thinking:
             thinking.keep(tick.rows != 1)
             thinking.state.detach()
+same = dict(outputs=6, positions=2, width=8, neurons=5)
+looks = {"heads": 2, "backbone": "questions"}
+for parts, sequence in [(looks, [*pictures, torch.tensor([1, 2, -1]), None]), ({}, [torch.randn(3, 3)] * 2)]:
+    model, state = LSTM(BaselineConfig(kind="lstm", **same, **parts, ticks=3, layers=2, dropout=0.1)), None
+    for inputs in sequence:
+        thought = model(inputs, state=state, trace=True)
+        state = thought.state.detach().rows(torch.tensor([2, 0, 1]))
+    thought.read(thought.answered[:, None]).sum().backward()
+    thinking = model.think(inputs, state=state)
+    for tick in thinking:
+        thinking.keep(tick.rows != 1)
+nets = [({"backbone": "digits", "positional": "fourier"}, pictures[0]), ({"tokens": 4}, torch.ones(3, 3, 4))]
+for parts, inputs in nets:
+    model = FeedForward(BaselineConfig(kind="feed-forward", **same, **parts, layers=2))
+    model(inputs, trace=True).answer().sum().backward()
+    list(model.think(inputs))
 print("thought")
 """
 

@@ -171,7 +171,7 @@ def test_thinking_without_gradients_keeps_no_graph():
     model = build(CONFIG)
     with torch.no_grad():
         thought = model(torch.randn(2, 3, 5))
-    assert thought.synchronisations.grad_fn is None
+    assert thought.latents.grad_fn is None
     assert thought.state.history.grad_fn is None
 
 

@@ -33,10 +33,10 @@ def test_a_thought_in_two_pieces_is_the_thought_in_one(config, first, second):
     whole = model(inputs, ticks=first + second)
     begun = model(inputs, ticks=first)
     ended = model(inputs, ticks=second, state=begun.state)
-    close(torch.cat([begun.synchronisations, ended.synchronisations]), whole.synchronisations)
+    close(torch.cat([begun.latents, ended.latents]), whole.latents)
     weights = list(model.parameters())
-    mine = torch.autograd.grad(ended.synchronisation.square().sum(), weights, allow_unused=True)
-    wanted = torch.autograd.grad(whole.synchronisation.square().sum(), weights, allow_unused=True)
+    mine = torch.autograd.grad(ended.latent.square().sum(), weights, allow_unused=True)
+    wanted = torch.autograd.grad(whole.latent.square().sum(), weights, allow_unused=True)
     for one, other in zip(mine, wanted, strict=True):
         if one is not None:
             close(one, other)
@@ -278,9 +278,9 @@ def test_half_precision_keeps_its_sums_in_single():
             half = model(inputs)
         bare = model.bfloat16()(inputs.bfloat16())
     for thought in (half, bare):
-        assert thought.synchronisations.dtype == torch.float32
-        lost = (thought.synchronisations - whole.synchronisations).abs().max()
-        assert lost < 0.03 * whole.synchronisations.abs().max()
+        assert thought.latents.dtype == torch.float32
+        lost = (thought.latents - whole.latents).abs().max()
+        assert lost < 0.03 * whole.latents.abs().max()
         assert (thought.certainties - whole.certainties).abs().max() < 0.01
 
 

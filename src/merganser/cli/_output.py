@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from merganser._errors import ConfigError, MerganserError
+from merganser._errors import ConfigError, MerganserError, NonFiniteOutputError
 
 if TYPE_CHECKING:
     from merganser.run import Savings, Skill
@@ -74,7 +74,7 @@ def clear_errors() -> Iterator[None]:
     except (ConfigError, ValueError) as error:
         _say(error)
         raise typer.Exit(MISUSE) from error
-    except MerganserError as error:
+    except (MerganserError, NonFiniteOutputError) as error:
         _say(error)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:

@@ -9,13 +9,14 @@ import typer
 
 from merganser.cli._output import Json, clear_errors, percent, plain_table, print_json, tables
 from merganser.thinking import (
-    CTM,
     READOUTS,
     Calibration,
     HaltingPoint,
+    Thinker,
     answers_of,
     calibration,
     halting_point,
+    open_thinker,
     think_until,
 )
 from merganser.thinking.training import Samples, open_thinking
@@ -26,8 +27,13 @@ def run(
         Path, typer.Argument(help="The folder of a training.", metavar="DIR", show_default=False)
     ],
     readout: Annotated[
-        str, typer.Option(help="How one answer is made of many ticks.", metavar="|".join(READOUTS))
-    ] = "certain",
+        str | None,
+        typer.Option(
+            help="How one answer is made of many ticks.",
+            metavar="|".join(READOUTS),
+            show_default="certain, of an LSTM instant",
+        ),
+    ] = None,
     halt: Annotated[float, typer.Option(help="Certainty at which a sample is done.", min=0.0, max=1.0)] = 0.8,
     ticks: Annotated[
         int | None,
@@ -40,8 +46,9 @@ def run(
     """Evaluate a trained model on its task's test samples: thinking to the end, and stopping when sure."""
     with clear_errors():
         trained = open_thinking(folder)
-        model = CTM.from_pretrained(trained.path).to(device)
+        model = open_thinker(trained.path).to(device)
         asked = Samples(*(part[:samples].to(device) for part in trained.task.test()))
+        readout = readout or model.readout
         found = _evaluated(model, asked, readout, halt, ticks)
     if as_json:
         head = {"out": str(trained.folder), "task": trained.task.name, "samples": len(asked.inputs)}
@@ -68,7 +75,7 @@ class _Found(NamedTuple):
         }
 
 
-def _evaluated(model: CTM, asked: Samples, readout: str, halt: float, ticks: int | None) -> _Found:
+def _evaluated(model: Thinker[Any], asked: Samples, readout: str, halt: float, ticks: int | None) -> _Found:
     answers = answers_of(model, *asked, ticks=ticks)
     end = halting_point(answers.scores(readout), answers.certainties, None)
     end_whole = float(answers.scores(readout, whole=True)[:, -1].double().mean())
@@ -78,7 +85,7 @@ def _evaluated(model: CTM, asked: Samples, readout: str, halt: float, ticks: int
 
 
 def _until_sure(
-    model: CTM, asked: Samples, readout: str, halt: float, ticks: int | None
+    model: Thinker[Any], asked: Samples, readout: str, halt: float, ticks: int | None
 ) -> tuple[HaltingPoint, float]:
     """What thinking until sure gives: nothing is thought that is not used."""
     found = think_until(model, asked.inputs, threshold=halt, readout=readout, ticks=ticks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -11,7 +11,7 @@ import typer
 from merganser._errors import ConfigError
 from merganser.cli._output import Json, Quiet, clear_errors, percent, plain_table, print_json, tables
 from merganser.cli._step_bar import step_bar
-from merganser.thinking import CTM, find_ways
+from merganser.thinking import Thinker, find_ways, open_thinker
 from merganser.thinking.mazes import FAMILIES, WAIT, Mazes, draw_mazes, read_mazes, routes
 from merganser.thinking.training import open_thinking
 
@@ -48,7 +48,7 @@ def solve(
     """
     with clear_errors():
         trained = open_thinking(folder)
-        model = CTM.from_pretrained(trained.path).to(device)
+        model = open_thinker(trained.path).to(device)
         sets = [read_mazes(data, most=mazes)] if data else _drawn(sizes, family, mazes, seed)
         found = []
         with step_bar("solving", len(sets), quiet=quiet) as tell:
@@ -102,7 +102,7 @@ def _drawn(sizes: str, family: str, number: int, seed: int) -> list[Mazes]:
     ]
 
 
-def _solved(model: CTM, mazes: Mazes, most: int, faults: int, ticks: int | None) -> _Solved:
+def _solved(model: Thinker[Any], mazes: Mazes, most: int, faults: int, ticks: int | None) -> _Solved:
     once = find_ways(model, mazes, most=1, tolerated=0, ticks=ticks).solved
     again = find_ways(model, mazes, most=most, tolerated=faults, ticks=ticks)
     steps = (routes(mazes) != WAIT).sum(axis=1)

@@ -13,6 +13,7 @@ _FIELDS = {
     "parity": {"length": "length"},
     "maze": {"size": "size", "route": "length", "family": "family"},
     "maze-files": {"data": "folder", "route": "length"},
+    "fashion": {"data": "folder"},
 }
 """Options that are a task's own, and its fields; other tasks have none."""
 

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from merganser.cli._output import (
-    OUTPUT_PANEL,
-    Json,
-    Quiet,
-    clear_errors,
-    percent,
-    plain_table,
-    print_json,
-    tables,
-)
-from merganser.cli._step_bar import step_bar
+from merganser._errors import ConfigError
+from merganser.cli._output import FAILED, OUTPUT_PANEL, Json, Quiet, clear_errors, print_json
+from merganser.cli._think_said import facts_of, facts_of_seeds, show_seeds, show_training, watched
 from merganser.cli._think_tasks import asked_config, asked_task
-from merganser.report import write_thinking_report
+from merganser.report import write_seeds_report, write_thinking_report
+from merganser.thinking import BASELINES, ThinkerConfig, matched
 from merganser.thinking.mazes import FAMILIES
 from merganser.thinking.training import (
-    ThinkingRow,
+    SeedTrained,
+    ThinkingTask,
     ThinkingTrained,
     ThinkingTraining,
+    train_seeds,
     train_thinking,
 )
 
 _MODEL_PANEL, _SETTINGS_PANEL = "What thinks", "How"
 _DEFAULTS = ThinkingTraining()
+MODELS = ("ctm", *BASELINES)
+"""What can be trained."""
 
 
 def train(
@@ -57,7 +54,9 @@ def train(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Mazes in files: `train` and `test` in here, a PNG each.", metavar="DIR"),
+        typer.Option(
+            help="Files of Fashion-MNIST; or mazes, a PNG each, in `train` and `test`.", metavar="DIR"
+        ),
     ] = None,
     preset: Annotated[
         str | None,
@@ -68,6 +67,14 @@ def train(
             rich_help_panel=_MODEL_PANEL,
         ),
     ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="What thinks: a thought machine, or a baseline with as many parameters.",
+            metavar="|".join(MODELS),
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = "ctm",
     ticks: Annotated[
         int | None,
         typer.Option(help="How long it thinks.", min=1, show_default="by task", rich_help_panel=_MODEL_PANEL),
@@ -119,20 +126,32 @@ def train(
         bool,
         typer.Option(help="Stop once all validation samples are right.", rich_help_panel=_SETTINGS_PANEL),
     ] = True,
-    seed: Annotated[int, typer.Option(help="Of first weights, batches and pairs of neurons.", min=0)] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of first weights, batches and pairs of neurons.", min=0, show_default="0"),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            help="Several, one after the other, each in a folder of its own.",
+            metavar="N,N…",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to compute.")] = "cpu",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model that thinks: on parity, digits, or the ways through mazes.
+    """Train a model that thinks on a task.
 
-    A training that was stopped goes on when the same command is given again.
+    A training that was stopped goes on when the same command is given again; of several seeds, those that are over are
+    not trained again.
     """
     with clear_errors():
         options = {"length": length, "size": size, "route": route, "family": family, "data": data}
-        asked = asked_task(task, options)
+        asked, chosen = asked_task(task, options), _chosen(seed, seeds)
         fields = {"ticks": ticks, "neurons": neurons, "width": width, "memory": memory, "seed": seed}
-        config = asked_config(asked, preset, fields)
+        config = _config(asked, model, preset, fields)
         settings = ThinkingTraining(
             steps=steps,
             seconds=seconds,
@@ -141,81 +160,61 @@ def train(
             warm_up=warm_up,
             every=every,
             enough=1.0 if stop else None,
-            seed=seed,
+            seed=chosen[0],
         )
-        with _watched(settings, quiet=quiet) as watch:
-            trained = train_thinking(asked, config, out, settings, device=device, watch=watch)
-        write_thinking_report(trained, out / "report.html")
+        with watched(settings, chosen, quiet=quiet) as watch:
+            if seeds is None:
+                tell = None if watch is None else partial(watch, chosen[0])
+                trained = train_thinking(asked, config, out, settings, device=device, watch=tell)
+            else:
+                trained = train_seeds(asked, config, out, settings, seeds=chosen, device=device, watch=watch)
+        if isinstance(trained, ThinkingTrained):
+            _conclude(trained, out, as_json=as_json)
+        else:
+            _conclude_seeds(trained, out, as_json=as_json)
+
+
+def _conclude(trained: ThinkingTrained, out: Path, *, as_json: bool) -> None:
+    write_thinking_report(trained, out / "report.html")
     if as_json:
-        print_json(_facts(trained))
+        print_json(facts_of(trained))
     else:
-        _show(trained)
+        show_training(trained)
 
 
-def _show(trained: ThinkingTrained) -> None:
-    numbers = ("accuracy", "all positions right", "ticks", "saved")
-    table = plain_table("test", *numbers, right=numbers)
-    halted = trained.halted
-    table.add_row("all ticks", percent(trained.test), percent(trained.whole), f"{_ticks(trained)}", "")
-    label = f"halted at a certainty of {halted.threshold}"
-    table.add_row(label, percent(halted.accuracy), "", f"{halted.ticks:.1f}", percent(halted.saved))
-    tables.print(table)
-    why = {
-        "enough": "every validation sample is right",
-        "steps": "all steps are taken",
-        "seconds": "time is up",
-    }
-    tables.print(
-        f"{trained.parameters:,} parameters trained in {trained.rows[-1].step} steps "
-        f"({why[trained.stopped]}): {trained.path}",
-        soft_wrap=True,
-        markup=False,
-    )
+def _conclude_seeds(seeds: Sequence[SeedTrained], out: Path, *, as_json: bool) -> None:
+    """Pages and figures of all seeds; an error only if all failed."""
+    over = [each.trained for each in seeds if each.trained is not None]
+    for trained in over:
+        write_thinking_report(trained, trained.folder / "report.html")
+    if over:
+        write_seeds_report(seeds, out / "report.html")
+    if as_json:
+        print_json(facts_of_seeds(seeds, out))
+    else:
+        show_seeds(seeds, out)
+    if not over:
+        raise typer.Exit(FAILED)
 
 
-def _facts(trained: ThinkingTrained) -> dict[str, Any]:
-    return {
-        "out": str(trained.folder),
-        "path": str(trained.path),
-        "parameters": trained.parameters,
-        "steps": trained.rows[-1].step,
-        "stopped": trained.stopped,
-        "seconds": trained.rows[-1].seconds,
-        "validation": trained.rows[-1].validation,
-        "test": trained.test,
-        "whole": trained.whole,
-        "halted": trained.halted._asdict(),
-    }
+def _chosen(seed: int | None, seeds: str | None) -> list[int]:
+    """The seed, or the several ones."""
+    if seeds is None:
+        return [seed or 0]
+    if seed is not None:
+        raise ConfigError("Both --seed and --seeds are given. Leave one out.")
+    try:
+        numbers = [int(part) for part in seeds.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"Expected --seeds such as 0,1,2, found {seeds!r}.") from error
+    if min(numbers) < 0:
+        raise ConfigError(f"Expected --seeds that are not negative, found {seeds!r}.")
+    return numbers
 
 
-def _ticks(trained: ThinkingTrained) -> int:
-    return len(trained.rows[-1].certainties or ())
-
-
-@contextmanager
-def _watched(settings: ThinkingTraining, *, quiet: bool) -> Iterator[Callable[[ThinkingRow], None] | None]:
-    """A progress bar that says loss and validation."""
-    with step_bar("training", settings.steps, quiet=quiet) as tell:
-        looked: float | None = None
-
-        def watch(row: ThinkingRow) -> None:
-            nonlocal looked
-            looked = looked if row.validation is None else row.validation
-            assert tell is not None
-            tell(row.step, said(row, looked))
-
-        yield None if tell is None else watch
-
-
-def said(row: ThinkingRow, looked: float | None) -> str:
-    """What a step reached.
-
-    Examples:
-        >>> said(ThinkingRow(3, loss=0.25), 0.5)
-        'loss 0.250, validation 50.0 %'
-    """
-    parts = [
-        "" if row.loss is None else f"loss {row.loss:.3f}",
-        "" if looked is None else f"validation {percent(looked)}",
-    ]
-    return ", ".join(filter(None, parts))
+def _config(task: ThinkingTask, model: str, preset: str | None, fields: Mapping[str, Any]) -> ThinkerConfig:
+    """What the model is made of: the task's thought machine, or a baseline that is matched to it."""
+    if model not in MODELS:
+        raise ConfigError(f"Expected a model among {', '.join(MODELS)}, found {model!r}.")
+    config = asked_config(task, preset, fields)
+    return config if model == "ctm" else matched(config, model)

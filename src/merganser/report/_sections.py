@@ -41,6 +41,18 @@ def section(
     return Section(element("section", heading, *parts, aria_labelledby=name), charts or {})
 
 
+def figure(name: str, caption: str, heading: str | None = None) -> Html:
+    """A place for a chart, and what it shows.
+
+    Args:
+        name: Of the chart.
+        caption: What it shows, in words.
+        heading: Above it, if any.
+    """
+    top = None if heading is None else element("h3", heading)
+    return element("figure", top, chart_place(name), element("figcaption", caption))
+
+
 def progress_section(info: RunInfo) -> Section:
     """Best and mean, search beside validation, and the parents."""
     if not info.progress:
@@ -67,7 +79,7 @@ def progress_section(info: RunInfo) -> Section:
     if info.estimate is not None:
         description += f" The search scores are estimates; the last best is an {info.estimate}."
     spec = progress_chart(info, description=description)
-    return section("progress", "Progress", _figure("progress", caption), charts={"progress": spec})
+    return section("progress", "Progress", figure("progress", caption), charts={"progress": spec})
 
 
 def diversity_section(info: RunInfo) -> Section:
@@ -86,8 +98,8 @@ def diversity_section(info: RunInfo) -> Section:
     }
     panels = element(
         "div",
-        _figure("coverage", "Share of search samples that at least one member solves.", "Coverage"),
-        _figure(
+        figure("coverage", "Share of search samples that at least one member solves.", "Coverage"),
+        figure(
             "entropy",
             "Mean disagreement on a sample, in bits: 0 if all agree, 1 at half and half.",
             "Entropy",
@@ -116,14 +128,14 @@ def front_section(info: RunInfo, fronts: FrontsInfo | None) -> Section | None:
     else:
         caption += "Each line is one of them."
     spec = front_chart(fronts, description=f"{words}, after {counted(last.evaluations, 'evaluation')}.")
-    parts, charts = [_figure("front", caption)], {"front": spec}
+    parts, charts = [figure("front", caption)], {"front": spec}
     if any(point.hypervolume is not None for point in info.progress):
         volume = info.progress[-1].hypervolume
         charts["hypervolume"] = diversity_chart(
             info, "hypervolume", description=f"Hypervolume over evaluations; it ends at {percent(volume)}."
         )
         meaning = "Share of the space of all scores that the members dominate."
-        parts.append(_figure("hypervolume", meaning, "Hypervolume"))
+        parts.append(figure("hypervolume", meaning, "Hypervolume"))
     if info.front:
         parts.append(element("p", "In the population at the end:", class_="caption"))
         parts.append(_front_table(info))
@@ -188,7 +200,7 @@ def lineage_section(info: RunInfo, lineage: LineageInfo | None) -> Section:
     description = f"{words} Ancestors by birth and search score, with lines from parents to children."
     spec = lineage_chart(info, lineage, description=description)
     return section(
-        "lineage", title, element("p", words), _figure("lineage", caption), charts={"lineage": spec}
+        "lineage", title, element("p", words), figure("lineage", caption), charts={"lineage": spec}
     )
 
 
@@ -218,8 +230,9 @@ def share_section(info: RunInfo, shares: ShareInfo | None) -> Section:
             "div", listing, _note(f"The first {_LISTED_LAYERS} of {len(shares.layers)} layers.")
         )
     spec = share_chart(shares, description=f"{words} Stacked shares along the flat parameters.")
-    figure = _figure("shares", caption)
-    return section("shares", title, element("p", words), figure, listing, charts={"shares": spec})
+    return section(
+        "shares", title, element("p", words), figure("shares", caption), listing, charts={"shares": spec}
+    )
 
 
 def test_section(info: RunInfo) -> Section:
@@ -247,9 +260,7 @@ def test_section(info: RunInfo) -> Section:
     if info.weights.on("test") is not None:
         caption += " The tasks count by their weights, whatever the number of their samples."
     spec = interval_chart(models, description=description)
-    return section(
-        "test", title, element("p", words), _figure("test", caption), scores, charts={"test": spec}
-    )
+    return section("test", title, element("p", words), figure("test", caption), scores, charts={"test": spec})
 
 
 def watch_section(info: RunInfo) -> Section | None:
@@ -367,11 +378,6 @@ def _no_shares(info: RunInfo) -> str:
     if not info.finished:
         return "The winner's recipe is written when the run is finished."
     return "The winner's recipe is no longer in the run directory, so its shares cannot be shown."
-
-
-def _figure(name: str, caption: str, heading: str | None = None) -> Html:
-    top = None if heading is None else element("h3", heading)
-    return element("figure", top, chart_place(name), element("figcaption", caption))
 
 
 def _note(words: str) -> Html:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,19 +11,19 @@ from jaxtyping import Float
 
 from merganser.models import evaluating
 from merganser.thinking import (
-    CTM,
     READOUTS,
     Answers,
     Calibration,
     HaltingPoint,
+    Thinker,
     answers_of,
     calibration,
     halting_curve,
+    open_thinker,
+    split_positions,
 )
 from merganser.thinking.training import Samples, ThinkingTrained
 
-CALIBRATED = ("certain", "average")
-"""Readouts whose calibration is shown."""
 _LOOKED_INTO, _NEURONS = 3, 6
 
 
@@ -47,14 +48,16 @@ class ThinkingInfo:
 
     Attributes:
         samples: How many they are.
+        ticks: How long a thought is.
         accuracy: After each tick, by readout: share of positions that are right, in [0, 1].
         certainties: Mean certainty at each tick, of samples that end right throughout and of the others.
         halting: What stopping at a certainty saves and costs; last, all ticks.
-        calibrations: By readout, after the last tick.
-        inside: A few samples.
+        calibrations: By readout, the model's own and the average, after the last tick.
+        inside: A few samples, where there are several ticks.
     """
 
     samples: int
+    ticks: int
     accuracy: dict[str, list[float]]
     certainties: dict[str, list[float]]
     halting: tuple[HaltingPoint, ...]
@@ -71,19 +74,20 @@ def thinking_info(trained: ThinkingTrained) -> ThinkingInfo:
     Raises:
         CheckpointError: If the model is damaged.
     """
-    model, samples = CTM.from_pretrained(trained.path), trained.task.test()
+    model, samples = open_thinker(trained.path), trained.task.test()
     answers = answers_of(model, *samples)
     targets = samples.targets.flatten()
     return ThinkingInfo(
         samples=len(samples.inputs),
+        ticks=model.config.ticks,
         accuracy={name: answers.scores(name).mean(dim=0).tolist() for name in READOUTS},
         certainties=_certainties(answers),
         halting=halting_curve(answers.scores(), answers.certainties),
         calibrations={
             name: calibration(answers.probabilities(name)[..., -1].flatten(0, 1), targets)
-            for name in CALIBRATED
+            for name in (model.readout, "average")
         },
-        inside=_inside(model, samples),
+        inside=_inside(model, samples) if model.config.ticks > 1 else (),
     )
 
 
@@ -97,7 +101,7 @@ def _certainties(answers: Answers) -> dict[str, list[float]]:
     }
 
 
-def _inside(model: CTM, samples: Samples) -> tuple[Inside, ...]:
+def _inside(model: Thinker[Any], samples: Samples) -> tuple[Inside, ...]:
     """Samples spread evenly over the test set."""
     rows = torch.linspace(0, len(samples.inputs) - 1, min(_LOOKED_INTO + 2, len(samples.inputs))).long()[1:-1]
     inputs, targets = samples.inputs[rows], samples.targets[rows]
@@ -105,7 +109,8 @@ def _inside(model: CTM, samples: Samples) -> tuple[Inside, ...]:
         thought = model(inputs, trace=True)
     trace = thought.trace
     assert trace is not None
-    found = Answers(thought.predictions.unflatten(1, (thought.positions, -1)), thought.certainties, targets)
+    logits = split_positions(thought.predictions, thought.positions)
+    found = Answers(logits, thought.certainties, targets, thought.readout)
     right = found.right()[:, :, -1]
     attention = None if trace.attention is None else trace.attention.mean(dim=2)
     made = []

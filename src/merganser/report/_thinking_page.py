@@ -24,6 +24,8 @@ _STOPPED = {
     "seconds": "until its time was up",
 }
 
+_MODELS = {"ctm": "A thought machine", "lstm": "An LSTM", "feed-forward": "A feed-forward net"}
+
 
 def write_thinking_report(trained: ThinkingTrained, path: str | Path) -> Path:
     """Write what came of a training as one HTML file that needs nothing else, not even a network.
@@ -40,19 +42,15 @@ def write_thinking_report(trained: ThinkingTrained, path: str | Path) -> Path:
         RunError, CheckpointError: If the training's folder or its model is damaged.
     """
     of, info = read_training(trained.folder)["of"], thinking_info(trained)
-    sections = [_learning(trained), *_positions(trained), _ticks(info), _halting(info), _calibration(info)]
-    sections += [*(_inside(k, each) for k, each in enumerate(info.inside)), _settings(of)]
+    sections = [_learning(trained), *_positions(trained)]
+    sections += [_ticks(info), _halting(info)] if info.ticks > 1 else []
+    sections += [_calibration(info), *(_inside(k, each) for k, each in enumerate(info.inside)), _settings(of)]
     charts = {name: spec for each in sections for name, spec in each.charts.items()}
-    numbers, steps = counted(trained.parameters, "number"), counted(trained.rows[-1].step, "step")
     header = element(
         "header",
         element("p", "Thinking", class_="kicker"),
-        element("h1", f"{trained.task.name}: {percent(trained.test)} of the test, {_halted(trained)}"),
-        element(
-            "p",
-            f"{numbers} trained in {steps}, {_STOPPED[trained.stopped]}: {duration(trained.rows[-1].seconds)}.",
-            class_="lead",
-        ),
+        element("h1", f"{trained.task.name}: {percent(trained.test)} of the test{_halted(trained, info)}"),
+        element("p", _lead(trained, of), class_="lead"),
     )
     target = Path(path)
     title = f"Thinking about {trained.task.name}"
@@ -60,16 +58,34 @@ def write_thinking_report(trained: ThinkingTrained, path: str | Path) -> Path:
     return target
 
 
-def _halted(trained: ThinkingTrained) -> str:
+def model_in_words(of: Mapping[str, Any]) -> str:
+    """What was trained.
+
+    Args:
+        of: What a training's folder says of it.
+    """
+    return _MODELS[of["config"].get("kind", "ctm")]
+
+
+def _lead(trained: ThinkingTrained, of: Mapping[str, Any]) -> str:
+    model, last = model_in_words(of), trained.rows[-1]
+    numbers, steps = counted(trained.parameters, "number"), counted(last.step, "step")
+    how = f"{numbers} trained in {steps}, {_STOPPED[trained.stopped]}: {duration(last.seconds)}."
+    return f"{model}, {how}"
+
+
+def _halted(trained: ThinkingTrained, info: ThinkingInfo) -> str:
     halted = trained.halted
-    return f"{percent(halted.accuracy)} with {percent(halted.saved)} of the ticks saved"
+    if info.ticks == 1:
+        return ""
+    return f", {percent(halted.accuracy)} with {percent(halted.saved)} of the ticks saved"
 
 
 def _learning(trained: ThinkingTrained) -> Section:
-    words = "Loss of each batch, mean of the best and the surest tick."
+    words = "Loss of each batch, mean of the best tick and the one that answers."
     loss = {"loss": [(row.step, row.loss) for row in trained.rows if row.loss is not None]}
-    shown = "Share of positions right at the surest tick: of each batch, and of the validation samples; and share of "
-    shown += "validation samples that are right at every position."
+    shown = "Share of positions right at the tick that answers: of each batch, and of the validation samples; and "
+    shown += "share of validation samples that are right at every position."
     lines = {
         "batch": [(row.step, row.accuracy) for row in trained.rows if row.accuracy is not None],
         "validation": [

@@ -4,9 +4,12 @@
 | --- | --- |
 | [`CTMConfig`][], [`PRESETS`][] | sizes and parts; the paper's experiments by name |
 | [`CTM`][] | the model |
+| [`LSTM`][], [`FeedForward`][], [`BaselineConfig`][] | what it is compared with, behind the same eyes |
+| [`matched`][], [`parameter_count`][], [`BASELINES`][] | baselines with as many parameters |
+| [`open_thinker`][], [`new_thinker`][], [`Thinker`][], [`ThinkerConfig`][] | any of them, by its configuration |
 | [`from_official`][] | a model from the official code's tensors and arguments |
 | [`Thought`][], [`Trace`][] | what it makes of its inputs, tick by tick, and what happened inside |
-| [`ThoughtState`][] | what it remembers between inputs |
+| [`ThoughtState`][], [`LSTMState`][] | what it remembers between inputs |
 | [`Thinking`][], [`Tick`][] | thinking tick by tick, to stop early |
 | [`certainty`][], [`split_positions`][] | how certain predictions are; predictions as answers at several positions |
 | [`thought_loss`][], [`ThoughtLoss`][], [`tick_losses`][] | what is trained: the best and the surest tick |
@@ -29,6 +32,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from merganser.thinking._baseline_config import BASELINES, BaselineConfig, ThinkerConfig
 from merganser.thinking._config import CTMConfig
 from merganser.thinking._presets import PRESETS
 
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from merganser.thinking._answers import Answers, answers_of
     from merganser.thinking._calibration import Calibration, CalibrationBin, calibration
     from merganser.thinking._ctc import ctc_greedy, ctc_loss
+    from merganser.thinking._feed_forward import FeedForward
     from merganser.thinking._halting import (
         HaltingPoint,
         Stopped,
@@ -46,22 +51,31 @@ if TYPE_CHECKING:
     )
     from merganser.thinking._live import LiveThinker
     from merganser.thinking._loss import ThoughtLoss, thought_loss, tick_losses
+    from merganser.thinking._lstm import LSTM
+    from merganser.thinking._lstm_cell import LSTMState
+    from merganser.thinking._matched import matched, parameter_count
     from merganser.thinking._model import CTM
-    from merganser.thinking._pretrained import from_official
+    from merganser.thinking._pretrained import from_official, new_thinker, open_thinker
     from merganser.thinking._readout import READOUTS, Readout, readout_named
     from merganser.thinking._think import Thinking, Tick
+    from merganser.thinking._thinker import Thinker
     from merganser.thinking._thought import Thought, ThoughtState, Trace, certainty, split_positions
+    from merganser.thinking._ways import Ways, find_ways
 
 _HOMES = {
     "Answers": "_answers",
     "CTM": "_model",
     "Calibration": "_calibration",
     "CalibrationBin": "_calibration",
+    "FeedForward": "_feed_forward",
     "HaltingPoint": "_halting",
     "LiveThinker": "_live",
+    "LSTM": "_lstm",
+    "LSTMState": "_lstm_cell",
     "READOUTS": "_readout",
     "Readout": "_readout",
     "Stopped": "_halting",
+    "Thinker": "_thinker",
     "Thinking": "_think",
     "Thought": "_thought",
     "ThoughtLoss": "_loss",
@@ -79,6 +93,10 @@ _HOMES = {
     "halting_curve": "_halting",
     "halting_point": "_halting",
     "halting_ticks": "_halting",
+    "matched": "_matched",
+    "new_thinker": "_pretrained",
+    "open_thinker": "_pretrained",
+    "parameter_count": "_matched",
     "readout_named": "_readout",
     "split_positions": "_thought",
     "think_until": "_halting",
@@ -87,17 +105,24 @@ _HOMES = {
 }
 
 __all__ = [
+    "BASELINES",
     "CTM",
+    "LSTM",
     "PRESETS",
     "READOUTS",
     "Answers",
+    "BaselineConfig",
     "CTMConfig",
     "Calibration",
     "CalibrationBin",
+    "FeedForward",
     "HaltingPoint",
+    "LSTMState",
     "LiveThinker",
     "Readout",
     "Stopped",
+    "Thinker",
+    "ThinkerConfig",
     "Thinking",
     "Thought",
     "ThoughtLoss",
@@ -115,6 +140,10 @@ __all__ = [
     "halting_curve",
     "halting_point",
     "halting_ticks",
+    "matched",
+    "new_thinker",
+    "open_thinker",
+    "parameter_count",
     "readout_named",
     "split_positions",
     "think_until",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from merganser.models import evaluating
-from merganser.thinking._model import CTM
 from merganser.thinking._readout import readout_named
+from merganser.thinking._thinker import Thinker
 from merganser.thinking._thought import split_positions
 
 
@@ -22,24 +23,26 @@ class Answers:
         logits: At every position and tick.
         certainties: How sure the model was, in [0, 1].
         targets: The right classes, from 0.
+        readout: How the model makes one answer of many ticks, unless a call says otherwise; one of [`READOUTS`][].
     """
 
     logits: Float[Tensor, "samples positions classes ticks"]
     certainties: Float[Tensor, "samples ticks"]
     targets: Int[Tensor, "samples positions"]
+    readout: str = "certain"
 
-    def probabilities(self, readout: str = "certain") -> Float[Tensor, "samples positions classes ticks"]:
+    def probabilities(self, readout: str | None = None) -> Float[Tensor, "samples positions classes ticks"]:
         """Of each class, after each tick.
 
         Args:
-            readout: One of [`READOUTS`][].
+            readout: One of [`READOUTS`][]; None for the model's own.
 
         Raises:
             ValueError: If there is no such readout.
         """
-        return readout_named(readout)(self.logits, self.certainties)
+        return readout_named(readout or self.readout)(self.logits, self.certainties)
 
-    def right(self, readout: str = "certain") -> Bool[Tensor, "samples positions ticks"]:
+    def right(self, readout: str | None = None) -> Bool[Tensor, "samples positions ticks"]:
         """Whether each position is answered right, after each tick.
 
         Raises:
@@ -47,11 +50,11 @@ class Answers:
         """
         return self.probabilities(readout).argmax(dim=2) == self.targets[:, :, None]
 
-    def scores(self, readout: str = "certain", *, whole: bool = False) -> Float[Tensor, "samples ticks"]:
+    def scores(self, readout: str | None = None, *, whole: bool = False) -> Float[Tensor, "samples ticks"]:
         """Share of positions that are right, after each tick, in [0, 1].
 
         Args:
-            readout: One of [`READOUTS`][].
+            readout: One of [`READOUTS`][]; None for the model's own.
             whole: Count a sample only if all of its positions are right.
 
         Raises:
@@ -62,7 +65,7 @@ class Answers:
 
 
 def answers_of(
-    model: CTM,
+    model: Thinker[Any],
     inputs: Float[Tensor, "samples ..."],
     targets: Int[Tensor, "samples positions"],
     *,
@@ -84,4 +87,4 @@ def answers_of(
             thought = model(part, ticks=ticks)
             logits.append(split_positions(thought.predictions, thought.positions))
             certainties.append(thought.certainties)
-    return Answers(torch.cat(logits), torch.cat(certainties), targets)
+    return Answers(torch.cat(logits), torch.cat(certainties), targets, model.readout)

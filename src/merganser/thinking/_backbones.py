@@ -23,7 +23,7 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 from torch.nn import functional
 
-from merganser.thinking._config import CTMConfig
+from merganser.thinking._checks import Sight
 from merganser.thinking._resnet import ResNet
 
 GRID = 7
@@ -149,8 +149,8 @@ class ShallowWide(nn.Module):
         return inputs
 
 
-def backbone(config: CTMConfig) -> tuple[nn.Module | None, int]:
-    """The backbone of a thought machine, None for none, and how many channels its features have."""
+def backbone(config: Sight) -> tuple[nn.Module | None, int]:
+    """The backbone of a model, None for none, and how many channels its features have."""
     width, channels = config.width, config.channels
     match config.backbone:
         case "none":
@@ -172,8 +172,8 @@ def backbone(config: CTMConfig) -> tuple[nn.Module | None, int]:
             return resnet, resnet.width
 
 
-def direct_width(config: CTMConfig) -> int:
-    """How many numbers go into the synapse beside the activations."""
+def direct_width(config: Sight) -> int:
+    """How many numbers a model sees at each tick: through attention, or directly."""
     if config.heads or config.backbone == "control":
         return config.width
     return GRID * GRID * config.width if config.backbone == "grid" else config.channels

@@ -7,34 +7,29 @@ References:
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from merganser._errors import ConfigError
+from merganser.thinking._checks import (
+    Positional,
+    check_choice,
+    check_direct,
+    check_least,
+    check_shares,
+    check_sight,
+    check_types,
+    nearest,
+    read_fields,
+)
 from merganser.thinking._presets import PRESETS
 
 Pairing = Literal["first-last", "random", "random-pairing"]
 """Which neurons' synchronisation is read; see [`CTMConfig`][]."""
 
-Positional = Literal["none", "fourier", "multi-fourier", "rotational", "rotational-1d"]
-"""What is added to features to say where they are; see [`CTMConfig`][]."""
-
-RESNETS = tuple(f"resnet{depth}-{blocks}" for depth in (18, 34, 50, 101, 152) for blocks in range(1, 5))
-"""ResNets, cut off after one to four groups of blocks."""
-
-BACKBONES = ("none", "parity", "digits", "questions", "grid", "control", "shallow-wide", *RESNETS)
-"""What inputs go through first; see [`CTMConfig`][]."""
-
 MODEL_TYPE = "ctm"
 """What ``config.json`` calls these models."""
-
-_DIRECT = (
-    "none",
-    "grid",
-    "control",
-)  # whose features are few and known, so that the synapse can take them as they are
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +98,7 @@ class CTMConfig:
     neuron_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         _check_ranges(self)
         _check_parts(self)
 
@@ -128,7 +123,7 @@ class CTMConfig:
             1024
         """
         if name not in PRESETS:
-            raise ConfigError(f"There is no preset `{name}`.{_nearest(name, PRESETS)}")
+            raise ConfigError(f"There is no preset `{name}`.{nearest(name, PRESETS)}")
         return cls.from_dict({**PRESETS[name], **changes})
 
     @classmethod
@@ -138,76 +133,31 @@ class CTMConfig:
         Raises:
             ConfigError: If a field is unknown, missing, or has a wrong value.
         """
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        given = {name: value for name, value in settings.items() if name != "model_type"}
-        if settings.get("model_type", MODEL_TYPE) != MODEL_TYPE:
-            found = settings["model_type"]
-            raise ConfigError(
-                f"Expected a configuration of model type `{MODEL_TYPE}`, but it says `{found}`. Is this another model?"
-            )
-        for name in given.keys() - fields.keys():
-            raise ConfigError(f"A thought machine has no field `{name}`.{_nearest(name, fields)}")
-        for name, field in fields.items():
-            if field.default is dataclasses.MISSING and name not in given:
-                raise ConfigError(f"The field `{name}` of a thought machine is missing. Add it.")
-        return cls(**given)
+        return cls(**read_fields(cls, settings, MODEL_TYPE, "thought machine"))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, from which [`CTMConfig.from_dict`][] makes the same configuration."""
         return {"model_type": MODEL_TYPE, **dataclasses.asdict(self)}
 
 
-def _check_types(config: CTMConfig) -> None:
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        wanted = {"int": int, "bool": bool, "float": (int, float)}.get(str(field.type), str)
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            raise ConfigError(f"`{field.name}` must be of type {field.type}, but is {value!r}.")
-
-
 def _check_ranges(config: CTMConfig) -> None:
-    least = dict.fromkeys(("ticks", "neurons", "width", "memory", "output_neurons", "positions"), 1)
-    least |= dict.fromkeys(("synapse_depth", "synapse_blocks", "channels"), 1)
-    least |= dict.fromkeys(
-        ("outputs", "heads", "hidden", "action_neurons", "self_pairs", "seed", "max_decay"), 0
+    check_least(
+        config, 1, ("ticks", "neurons", "memory", "output_neurons", "synapse_depth", "synapse_blocks")
     )
-    for name, bound in least.items():
-        if getattr(config, name) < bound:
-            raise ConfigError(f"`{name}` must be at least {bound}, but is {getattr(config, name)}.")
-    for name in ("dropout", "neuron_dropout"):
-        if not 0 <= getattr(config, name) < 1:
-            raise ConfigError(f"`{name}` must be in [0, 1), but is {getattr(config, name)}.")
-    for name, known in (
-        ("pairing", get_args(Pairing)),
-        ("positional", get_args(Positional)),
-        ("backbone", BACKBONES),
-    ):
-        value = getattr(config, name)
-        if value not in known:
-            raise ConfigError(f"`{name}` is `{value}`, which is unknown.{_nearest(value, known)}")
+    check_least(config, 0, ("hidden", "action_neurons", "self_pairs", "seed", "max_decay"))
+    check_shares(config, ("dropout", "neuron_dropout"))
+    check_choice(config, "pairing", get_args(Pairing))
 
 
 def _check_parts(config: CTMConfig) -> None:
     """Refuse parts that do not go together."""
+    check_sight(config)
     out, action = config.output_neurons, config.action_neurons
-    if config.outputs and (config.outputs % config.positions or config.classes < 2):
-        raise ConfigError(
-            f"`positions` must cut {config.outputs} `outputs` into equal parts of at least two classes, "
-            f"but is {config.positions}."
-        )
-    if config.heads and config.width % config.heads:
-        raise ConfigError(
-            f"`width` must be a multiple of `heads`, but {config.width} is none of {config.heads}."
-        )
     if bool(config.heads) != bool(action):
         raise ConfigError(
             f"`action_neurons` must be positive with attention and 0 without, but is {action} (`heads={config.heads}`)."
         )
-    if not config.heads and config.backbone not in _DIRECT:
-        raise ConfigError(
-            f"`heads` is 0, but the features of `{config.backbone}` are many and need attention. "
-            f"Without it `backbone` is one of {', '.join(_DIRECT)}."
-        )
+    check_direct(config)
     if config.pairing == "first-last" and out + action > config.neurons:
         raise ConfigError(
             f"`neurons` must be at least `output_neurons` + `action_neurons` = {out + action} when the first and last "
@@ -225,18 +175,3 @@ def _check_parts(config: CTMConfig) -> None:
         raise ConfigError(
             f"`synapse_blocks` is for synapses of depth 1, but `synapse_depth` is {config.synapse_depth}."
         )
-    maps = config.backbone in (*RESNETS, "shallow-wide", "digits")
-    if config.positional != "none" and config.backbone != "parity" and not maps:
-        raise ConfigError(
-            f"`positional` must be `none` for the backbone `{config.backbone}`, but is `{config.positional}`."
-        )
-    if config.positional != "none" and (config.positional == "rotational-1d") == maps:
-        raise ConfigError(
-            f"`positional` is `{config.positional}`, which is not for the backbone `{config.backbone}`: sequences "
-            "have `rotational-1d`, pictures the others."
-        )
-
-
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(str(name), list(known), n=1)
-    return f" Did you mean `{close[0]}`?" if close else f" There are: {', '.join(known)}."

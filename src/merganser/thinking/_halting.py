@@ -11,7 +11,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -22,7 +22,7 @@ from merganser.thinking._readout import readout_named
 from merganser.thinking._thought import split_positions
 
 if TYPE_CHECKING:
-    from merganser.thinking._model import CTM
+    from merganser.thinking._thinker import Thinker
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Certainties at which a curve looks unless told otherwise."""
@@ -112,11 +112,11 @@ class Stopped(NamedTuple):
 
 
 def think_until(
-    model: CTM,
+    model: Thinker[Any],
     inputs: Float[Tensor, "batch ..."],
     *,
     threshold: float = 0.8,
-    readout: str = "certain",
+    readout: str | None = None,
     ticks: int | None = None,
 ) -> Stopped:
     """Think about each sample until the model is sure enough; samples that are done cost nothing more.
@@ -125,13 +125,14 @@ def think_until(
         model: The model, which is left in the mode it was in.
         inputs: What it takes.
         threshold: The certainty that is enough, in [0, 1].
-        readout: How the answer is made of the ticks so far; one of [`READOUTS`][].
+        readout: How the answer is made of the ticks so far; one of [`READOUTS`][], None for
+            the model's own.
         ticks: How many at most; None for what the configuration says.
 
     Raises:
         ValueError: If there is no such readout, or the model cannot think tick by tick.
     """
-    read, found, sure = readout_named(readout), [], []
+    read, found, sure = readout_named(readout or model.readout), [], []
     used = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
     with evaluating(model), torch.no_grad():
         thinking = model.think(inputs, ticks=ticks)

@@ -1,4 +1,4 @@
-"""A thought machine whose parameters are replaced child after child: what searches score."""
+"""A thought machine or baseline whose parameters are replaced child after child: what searches score."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float32
 
 from merganser.models import TorchModel
-from merganser.thinking._pretrained import load_ctm
+from merganser.thinking._pretrained import open_thinker
 from merganser.weights import Checkpoint
 
 
@@ -22,10 +22,10 @@ class LiveThinker(TorchModel):
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._model = load_ctm(checkpoint)
+        self._model = open_thinker(checkpoint)
         super().__init__(self._model)
 
     def __call__(self, inputs: Float32[np.ndarray, "batch ..."]) -> Float32[np.ndarray, "batch outputs"]:
-        """Logits at the surest tick of each input."""
+        """The answer to each input, as logits."""
         with torch.inference_mode():
             return self._model(torch.tensor(inputs)).answer().float().numpy()

@@ -8,33 +8,22 @@ activation. The output synchronisation and the head feed nothing back, so they f
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from merganser.thinking._attention import Attended, Tokens
+from merganser.thinking._attention import Attended
 from merganser.thinking._history import History
+from merganser.thinking._observe import Observed
 from merganser.thinking._synchronisation import advance
 from merganser.thinking._thought import ThoughtState
 from merganser.thinking._tied import Maps, working_dtype
 
 if TYPE_CHECKING:
     from merganser.thinking._model import CTM
-
-
-class Observed(NamedTuple):
-    """An input, once the backbone has seen it: tokens to look at, or numbers that go in directly."""
-
-    tokens: Tokens | None
-    direct: Float[Tensor, "batch direct"] | None
-
-    def rows(self, rows: Tensor) -> Observed:
-        """These rows of the batch alone."""
-        tokens = None if self.tokens is None else Tokens(*(each[rows] for each in self.tokens))
-        return Observed(tokens, None if self.direct is None else self.direct[rows])
 
 
 class Loop:

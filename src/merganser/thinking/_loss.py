@@ -14,7 +14,8 @@ there.
 A curriculum is for routes, whose later steps make sense only when the first are right: $k_{bt}$ is how many positions
 are right before the first wrong one, and $a$ how far training looks ahead.
 
-Of equal ticks the first is taken. No gradient goes through the choice of a tick, so the head is run a second time at
+Of equal ticks the first is taken. A model that answers at its last tick, as an LSTM does, is trained there in place of
+the surest. No gradient goes through the choice of a tick, so the head is run a second time at
 the chosen ticks alone, and only there with gradients.
 
 References:
@@ -23,7 +24,7 @@ References:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -39,7 +40,7 @@ class ThoughtLoss(NamedTuple):
     Attributes:
         value: What is descended, in nats.
         best: The tick with the smallest loss, of each sample, from 0.
-        surest: The tick with the highest certainty, of each sample, from 0.
+        surest: The tick that answers, of each sample, from 0: the surest one, or the last ([`Thought.answered`][]).
     """
 
     value: Float[Tensor, ""]
@@ -94,7 +95,7 @@ def reached(
 
 
 def thought_loss(
-    thought: Thought, targets: Int[Tensor, "batch positions"], *, look_ahead: int | None = None
+    thought: Thought[Any], targets: Int[Tensor, "batch positions"], *, look_ahead: int | None = None
 ) -> ThoughtLoss:
     """Mean over samples of the loss at their best and at their surest tick.
 
@@ -114,7 +115,7 @@ def thought_loss(
         logits = split_positions(thought.predictions, thought.positions)
         until = None if look_ahead is None else reached(logits, targets, look_ahead)
         losses = tick_losses(logits, targets, until)
-        best, surest = losses.argmin(dim=1), thought.certainties.argmax(dim=1)
+        best, surest = losses.argmin(dim=1), thought.answered
     chosen = thought.read(torch.stack([best, surest], dim=1))
     value = tick_losses(split_positions(chosen, thought.positions), targets, until).mean()
     return ThoughtLoss(value, best, surest)

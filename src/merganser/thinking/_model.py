@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from merganser.thinking._attention import Attention
-from merganser.thinking._backbones import backbone, direct_width
+from merganser.thinking._backbones import direct_width
 from merganser.thinking._config import CTMConfig
-from merganser.thinking._loop import Loop, Observed
+from merganser.thinking._loop import Loop
 from merganser.thinking._neurons import Neurons
-from merganser.thinking._positions import positions
-from merganser.thinking._pretrained import checkpoint_of, load_ctm, push_ctm, save_ctm
+from merganser.thinking._observe import Observed, observe
 from merganser.thinking._synapse import synapse
 from merganser.thinking._synchronisation import Synchronisation, pairs_of
-from merganser.thinking._think import Thinking
+from merganser.thinking._think import Synchronising, Thinking
+from merganser.thinking._thinker import Thinker
 from merganser.thinking._thought import Thought, ThoughtState, Trace
-from merganser.weights import Checkpoint
 
 
-class CTM(nn.Module):
+class CTM(Thinker[CTMConfig]):
     """A Continuous Thought Machine.
 
     Its weights are drawn from torch's generator, as those of any module; its pairs of neurons by the seed of `config`.
@@ -44,17 +42,14 @@ class CTM(nn.Module):
     """
 
     def __init__(self, config: CTMConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.backbone, channels = backbone(config)
-        self.positions = positions(config.positional, channels)
+        super().__init__(config)
         self.output = Synchronisation(*pairs_of(config, "output"), config.max_decay)
         self.action = self.attention = None
         if config.heads:
             self.action = Synchronisation(*pairs_of(config, "action"), config.max_decay)
             self.attention = Attention(
                 len(self.action.left),
-                channels,
+                self.channels,
                 width=config.width,
                 heads=config.heads,
                 dropout=config.dropout,
@@ -86,7 +81,7 @@ class CTM(nn.Module):
         state: ThoughtState | None = None,
         trace: bool = False,
         recompute: bool = False,
-    ) -> Thought:
+    ) -> Thought[ThoughtState]:
         """Think about inputs for a number of ticks.
 
         Args:
@@ -119,7 +114,7 @@ class CTM(nn.Module):
         *,
         ticks: int | None = None,
         state: ThoughtState | None = None,
-    ) -> Thinking:
+    ) -> Thinking[ThoughtState]:
         """Think tick by tick, without gradients: rows of the batch that are done may leave.
 
         Args:
@@ -130,16 +125,12 @@ class CTM(nn.Module):
         Raises:
             ValueError: As for a call, or if the model has no head.
         """
-        if self.head is None or self.config.sliding:
-            raise ValueError(
-                "Only models with a head that do not slide think tick by tick. Call the model instead."
-            )
+        if self.config.sliding:
+            raise ValueError("Models that slide do not think tick by tick. Call the model instead.")
         with torch.no_grad():
             loop, state = self._begin(inputs, ticks, state)
         assert state.output is not None
-        return Thinking(
-            loop, state.output, self.output, self._read_head, self.config.positions, self._checked(ticks)
-        )
+        return self._thinking(Synchronising(loop, state.output, self.output), state.batch, ticks)
 
     def start(self, batch: int) -> ThoughtState:
         """The learnt state before the first input.
@@ -159,95 +150,21 @@ class CTM(nn.Module):
 
         Args:
             inputs: What the backbone takes.
-            batch: Rows of the batch, where inputs are None.
+            batch: Rows of the batch that goes on; None where a thought begins.
 
         Raises:
-            ValueError: If inputs are None and nothing says how many rows there are, or there are no tokens to see.
+            ValueError: If inputs are None and nothing says how many rows there are, there are others, or there are no
+                tokens to see.
         """
-        if inputs is None:
-            if self.config.backbone != "questions" or batch is None:
-                raise ValueError("Inputs may be None only with the backbone `questions`, and with a `state`.")
-            return Observed(None, self.start_history.new_zeros(batch, self.config.width))
-        features = inputs if self.backbone is None else self.backbone(inputs)
-        if self.positions is not None:
-            features = features + self.positions(features)
-        if features.ndim > 2:
-            tokens = features.flatten(2).transpose(1, 2)
-            if self.attention is None:
-                return Observed(None, tokens.flatten(1))
-            return Observed(self.attention.look(tokens), None)
-        if self.attention is not None and self.config.backbone != "questions":
-            raise ValueError(
-                f"Attention needs features (batch, channels, …), but found {tuple(features.shape)}. "
-                "Give inputs at least one token, or use `heads=0`."
-            )
-        return Observed(None, features)
-
-    @classmethod
-    def from_pretrained(cls, reference: str | Path | Checkpoint) -> CTM:
-        """A model from a folder, the hub, or a checkpoint, in evaluation mode; the official code's too.
-
-        Args:
-            reference: A folder, ``org/name``, a checkpoint that is open, or a file of the official training scripts.
-
-        Raises:
-            CheckpointError: If it is damaged or another model.
-            ConfigError: If its configuration is wrong.
-        """
-        return load_ctm(reference)
-
-    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> Checkpoint:
-        """Write ``config.json`` and ``model.safetensors``, atomically, and open what was written.
-
-        Args:
-            folder: Where to.
-            overwrite: Whether to replace a folder that holds a checkpoint.
-
-        Raises:
-            OutputError: If the folder exists and may not be replaced, or cannot be written.
-        """
-        return save_ctm(self, folder, overwrite=overwrite)
-
-    def push_to_hub(self, name: str, *, private: bool = False) -> str:
-        """Upload to the Hugging Face hub; gives the address. Needs ``pip install 'merganser[hub]'``.
-
-        Args:
-            name: ``org/name``.
-            private: Whether a repository that does not exist yet shall be private.
-
-        Raises:
-            OutputError: If huggingface_hub is missing, or the hub refuses.
-        """
-        return push_ctm(self, name, private=private)
-
-    def checkpoint(self) -> Checkpoint:
-        """The model as a checkpoint, to compare, merge or evolve it without a file."""
-        return checkpoint_of(self)
+        return observe(self, inputs, batch)
 
     def _begin(
         self, inputs: Tensor | None, ticks: int | None, state: ThoughtState | None, **options: bool
     ) -> tuple[Loop, ThoughtState]:
         count = self._checked(ticks)
         observed = self.observe(inputs, None if state is None else state.batch)
-        seen = observed.direct if observed.tokens is None else observed.tokens.keys
-        assert seen is not None
-        state = self.start(len(seen)) if state is None else state
-        if state.batch != len(seen):
-            raise ValueError(
-                f"Expected inputs of a batch of {state.batch}, as the state has, but found {len(seen)}. "
-                "Select rows of the state with `state.rows(...)`, or begin anew."
-            )
+        state = self.start(observed.batch) if state is None else state
         return Loop(self, observed, state, count, **options), state
-
-    def _checked(self, ticks: int | None) -> int:
-        count = self.config.ticks if ticks is None else ticks
-        if count < 1:
-            raise ValueError(f"`ticks` must be at least 1, but is {count}.")
-        return count
-
-    def _read_head(self, synchronisation: Float[Tensor, "*places pairs"]) -> Float[Tensor, "*places outputs"]:
-        assert self.head is not None
-        return self.head(synchronisation.to(self.head.weight.dtype))
 
     def _trace(self, loop: Loop, activations: Float[Tensor, "ticks neurons batch"]) -> Trace:
         attention = torch.stack(loop.attention).detach() if loop.attention else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -13,6 +14,8 @@ from torch import Tensor
 from merganser.thinking._synchronisation import Decayed
 
 Read = Callable[[Tensor], Tensor]
+S = TypeVar("S")
+"""What a thought goes on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,8 @@ class Trace:
     """What happened inside during a thought, without gradients.
 
     Attributes:
-        received: Pre-activations of every tick.
-        activations: Post-activations of every tick.
+        received: Pre-activations of every tick; of an LSTM, what its last cell remembers.
+        activations: Post-activations of every tick; of an LSTM, its hidden state.
         attention: Shares of tokens by head; None where nothing was attended to.
     """
 
@@ -86,35 +89,38 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class Thought:
-    """What a thought machine makes of its inputs, tick by tick.
+class Thought(Generic[S]):
+    """What a model makes of its inputs, tick by tick.
 
     The head is applied when it is asked for: all at once by [`Thought.predictions`][], or at chosen ticks by
     [`Thought.read`][], which is all that training needs.
 
     Attributes:
-        synchronisations: Output synchronisation after every tick.
-        state: What the next input goes on from.
+        latents: What the head reads after every tick: the output synchronisation, or an LSTM's hidden state.
+        state: What the next input goes on from; None where nothing goes on.
         positions: Into how many answers a prediction is cut.
         trace: What happened inside, if it was asked for.
+        readout: How one answer is made of all ticks, one of [`READOUTS`][]: `certain`, that of the surest tick, or
+            `instant`, that of the last one.
     """
 
-    synchronisations: Float[Tensor, "ticks pairs batch"]
-    state: ThoughtState
+    latents: Float[Tensor, "ticks latent batch"]
+    state: S
     positions: int
     trace: Trace | None
     _head: Read | None = field(repr=False)
+    readout: Literal["certain", "instant"] = "certain"
     _read: list[Tensor] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def ticks(self) -> int:
         """How long it was."""
-        return len(self.synchronisations)
+        return len(self.latents)
 
     @property
-    def synchronisation(self) -> Float[Tensor, "batch pairs"]:
-        """Output synchronisation after the last tick."""
-        return self.synchronisations[-1].t()
+    def latent(self) -> Float[Tensor, "batch latent"]:
+        """What the head reads after the last tick."""
+        return self.latents[-1].t()
 
     @property
     def predictions(self) -> Float[Tensor, "batch outputs ticks"]:
@@ -124,7 +130,7 @@ class Thought:
             ValueError: If the model has no head.
         """
         remembered = self._read[-1] if self._read else None
-        wanted = torch.is_grad_enabled() and self.synchronisations.requires_grad
+        wanted = torch.is_grad_enabled() and self.latents.requires_grad
         if remembered is None or (wanted and not remembered.requires_grad):
             self._read.append(self.read())
         return self._read[-1]
@@ -134,13 +140,23 @@ class Thought:
         """1 minus the normalised entropy of the prediction at every tick, see [`certainty`][]."""
         return certainty(self.predictions, self.positions)
 
-    def answer(self) -> Float[Tensor, "batch outputs"]:
-        """Logits at the most certain tick of each row, the paper's prediction.
+    @property
+    def answered(self) -> Int64[Tensor, " batch"]:
+        """The tick whose prediction is the answer, of each row: the surest one, or the last; counted from 0.
 
         Raises:
             ValueError: If the model has no head.
         """
-        return self.read(self.certainties.argmax(1, keepdim=True)).squeeze(2)
+        surest = self.certainties.argmax(dim=1)
+        return surest if self.readout == "certain" else torch.full_like(surest, self.ticks - 1)
+
+    def answer(self) -> Float[Tensor, "batch outputs"]:
+        """Logits at the tick that answers, [`Thought.answered`][]: the paper's prediction.
+
+        Raises:
+            ValueError: If the model has no head.
+        """
+        return self.read(self.answered.unsqueeze(1)).squeeze(2)
 
     def read(
         self, ticks: Int64[Tensor, "batch chosen"] | None = None
@@ -155,18 +171,18 @@ class Thought:
         """
         if self._head is None:
             raise ValueError(
-                "This model has no head (`outputs` is 0), so it makes no predictions. Read `synchronisation`."
+                "This model has no head (`outputs` is 0), so it makes no predictions. Read `latent`."
             )
         if ticks is None:
-            return self._head(self.synchronisations.transpose(1, 2)).permute(1, 2, 0)
-        batch = self.synchronisations.shape[-1]
+            return self._head(self.latents.transpose(1, 2)).permute(1, 2, 0)
+        batch = self.latents.shape[-1]
         if ticks.ndim != 2 or len(ticks) != batch:
             raise ValueError(
                 f"`ticks` must be (batch, chosen) for a batch of {batch}, but is {tuple(ticks.shape)}. "
                 "Give one row of ticks for each row of the batch."
             )
         rows = torch.arange(batch, device=ticks.device).unsqueeze(1)
-        chosen = self.synchronisations.permute(2, 0, 1)[rows, ticks]
+        chosen = self.latents.permute(2, 0, 1)[rows, ticks]
         return self._head(chosen).transpose(1, 2)
 
 

@@ -6,7 +6,7 @@ References:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from merganser.thinking._thought import split_positions
 from merganser.thinking.mazes import MOVES, Mazes, pictures, walk
 
 if TYPE_CHECKING:
-    from merganser.thinking._model import CTM
+    from merganser.thinking._thinker import Thinker
 
 
 class Ways(NamedTuple):
@@ -36,12 +36,19 @@ class Ways(NamedTuple):
 
 
 def find_ways(
-    model: CTM, mazes: Mazes, *, most: int = 20, tolerated: int = 2, ticks: int | None = None, batch: int = 64
+    model: Thinker[Any],
+    mazes: Mazes,
+    *,
+    most: int = 20,
+    tolerated: int = 2,
+    ticks: int | None = None,
+    batch: int = 64,
 ) -> Ways:
     """Let a model find ways through mazes of any size: the start moves to where its route led, and it is asked again.
 
-    A route is that of the surest tick. Moves into walls are faults and lead nowhere; a route leads to the last place
-    before there are more of them than are tolerated. Where a route led nowhere its start is no end of a later one.
+    A route is the model's answer, that of the surest tick. Moves into walls are faults and lead nowhere; a route leads
+    to the last place before there are more of them than are tolerated. Where a route led nowhere its start is no end of
+    a later one.
 
     Args:
         model: A model that answers routes. Its backbone takes pictures of any size.
@@ -84,7 +91,9 @@ def find_ways(
     return Ways(solved, asked, now.starts)
 
 
-def _answers(model: CTM, mazes: Mazes, ticks: int | None, batch: int) -> Int[np.ndarray, "mazes moves"]:
+def _answers(
+    model: Thinker[Any], mazes: Mazes, ticks: int | None, batch: int
+) -> Int[np.ndarray, "mazes moves"]:
     """Moves at the surest tick of each maze."""
     device = next(model.parameters()).device
     with evaluating(model), torch.no_grad():

@@ -117,7 +117,9 @@ def test_mazes_in_files_are_split_turned_and_solved(tmp_path):
 
 
 def test_tasks_that_cannot_be_are_refused():
-    with pytest.raises(ConfigError, match="a task among parity, digits, maze, maze-files, found 'mazes'"):
+    with pytest.raises(
+        ConfigError, match="a task among parity, digits, maze, maze-files, fashion, found 'mazes'"
+    ):
         task_named("mazes")
     with pytest.raises(ConfigError, match="at least one sign, found a length of 0"):
         task_named("parity", length=0)

@@ -9,7 +9,7 @@ import torch
 
 from merganser import CheckpointError, OutputError, RunError
 from merganser.evaluation import NonFiniteOutputError
-from merganser.thinking import CTM
+from merganser.thinking import CTM, matched, open_thinker
 from merganser.thinking.training import (
     Parity,
     Samples,
@@ -27,9 +27,11 @@ SETTINGS = ThinkingTraining(steps=12, batch=8, warm_up=3, every=4, seed=5)
 KILLED = """
 import os, signal, sys
 from merganser.thinking.training import Parity, ThinkingTraining, train_thinking
-from merganser.thinking import CTMConfig
+from merganser.thinking import BaselineConfig, CTMConfig
 import json
-config, settings = CTMConfig.from_dict(json.loads(sys.argv[2])), ThinkingTraining(**json.loads(sys.argv[3]))
+of = json.loads(sys.argv[2])
+config = (BaselineConfig if "kind" in of else CTMConfig).from_dict(of)
+settings = ThinkingTraining(**json.loads(sys.argv[3]))
 def watch(row):
     if row.step == int(sys.argv[4]):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -58,6 +60,18 @@ def test_killed_at_any_step_and_called_again_it_ends_the_same_bit_for_bit(steps,
         with pytest.raises(RunError, match="is not over"):
             open_thinking(folder)
     assert facts(train_thinking(TASK, TINY, folder, SETTINGS)) == facts(whole)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "feed-forward"])
+def test_a_baseline_that_was_killed_ends_the_same_bit_for_bit(kind, tmp_path, command):
+    config = matched(TINY, kind)
+    undisturbed = train_thinking(TASK, config, tmp_path / "whole", SETTINGS)
+    words = [json.dumps(config.to_dict()), json.dumps(asdict(SETTINGS))]
+    command(tmp_path / "t", *words, 5, program=KILLED, code=-9)
+    again = train_thinking(TASK, config, tmp_path / "t", SETTINGS)
+    assert facts(again) == facts(undisturbed)
+    assert open_thinker(again.path).config == config
+    assert [row.surest for row in again.rows[1:]] == [config.ticks] * 12
 
 
 def test_a_checkpoint_is_tensors_and_json_and_the_only_one(whole):
@@ -123,7 +137,7 @@ class Flip:
     """A task of somebody's own: each sign by itself."""
 
     length: int
-    name, classes = "flip", 2
+    name, classes, look_ahead = "flip", 2, None
 
     @property
     def positions(self):

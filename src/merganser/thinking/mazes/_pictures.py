@@ -58,7 +58,7 @@ def mazes_of(
             said = f"maze {k}" if names is None else names[k]
             raise TaskError(f"Expected one {name} in every maze, found {counts[k]} in {said}.")
         places.append(np.argwhere(found)[:, 1:])
-    return Mazes(bright.any(axis=1), *places)
+    return Mazes(np.asarray(bright.any(axis=1)), *places)
 
 
 def turned(mazes: Mazes, *, quarters: int = 0, mirrored: bool = False) -> Mazes:

@@ -79,7 +79,7 @@ def walk(mazes: Mazes, moves: Int[np.ndarray, "mazes moves"], *, tolerated: int 
     places, faults = [now], [np.zeros(len(mazes), dtype=np.int64)]
     for move in moves.T:
         ahead = now + STEPS[move]
-        inside = ((ahead >= 0) & (ahead < mazes.shape)).all(axis=1)
+        inside = np.asarray(((ahead >= 0) & (ahead < mazes.shape)).all(axis=1))
         clear = inside.copy()
         clear[inside] = mazes.passages[every[inside], *ahead[inside].T]
         now = np.where(clear[:, None], ahead, now)

@@ -13,11 +13,11 @@ class ThinkingRow:
     Attributes:
         step: Steps taken; 0 is the look before the first.
         loss: What was descended, in nats.
-        accuracy: Share of the batch's positions answered right at the surest tick, in [0, 1].
+        accuracy: Share of the batch's positions answered right at the tick that answers, in [0, 1].
         gradient: Length of the gradient before it is clipped.
         best: The tick with the smallest loss, mean over the batch, counted from 1.
-        surest: The tick of highest certainty, mean over the batch, counted from 1.
-        validation: Share of validation positions answered right at the surest tick, in [0, 1].
+        surest: The tick that answers, that of highest certainty or an LSTM's last, mean over the batch, counted from 1.
+        validation: Share of validation positions answered right at the tick that answers, in [0, 1].
         whole: Share of validation samples answered right at every position.
         positions: Validation accuracy of each position.
         certainties: Certainty at each tick, mean over validation samples, in [0, 1].

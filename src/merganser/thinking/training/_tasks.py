@@ -6,6 +6,7 @@
 | `digits` | [`Digits`][]: handwritten digits of scikit-learn | pictures of 8×8, in [0, 1] | one of 10 |
 | `maze` | [`MazeRoutes`][]: the shortest way through a maze | pictures, in [0, 1] | one of 5 moves at each step |
 | `maze-files` | [`MazeFiles`][]: the same, in files | pictures, in [0, 1] | one of 5 moves at each step |
+| `fashion` | [`Fashion`][]: clothes of Fashion-MNIST, in files | pictures of 28×28, in [0, 1] | one of 10 |
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from merganser._errors import ConfigError
 from merganser.thinking.training._digits import Digits
+from merganser.thinking.training._fashion import Fashion
 from merganser.thinking.training._maze_files import MazeFiles
 from merganser.thinking.training._maze_routes import MazeRoutes
 from merganser.thinking.training._parity import Parity
@@ -25,6 +27,7 @@ TASKS: Mapping[str, Callable[..., ThinkingTask]] = {
     "digits": Digits,
     "maze": MazeRoutes,
     "maze-files": MazeFiles,
+    "fashion": Fashion,
 }
 """Tasks by name."""
 

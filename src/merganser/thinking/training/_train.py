@@ -1,4 +1,4 @@
-"""Training a thought machine: from a task and a configuration to a folder with a model; killed, it goes on."""
+"""Training a thought machine, or a baseline: from a task and a configuration to a folder; killed, it goes on."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from merganser._training_history import append_row, read_rows, write_history
 from merganser._version import __version__
 from merganser.models import threads_for
 from merganser.thinking._answers import Answers, answers_of
-from merganser.thinking._config import CTMConfig
+from merganser.thinking._baseline_config import ThinkerConfig
 from merganser.thinking._halting import HaltingPoint, halting_point
 from merganser.thinking._loss import thought_loss
-from merganser.thinking._model import CTM
+from merganser.thinking._pretrained import new_thinker
+from merganser.thinking._thinker import Thinker
 from merganser.thinking._thought import split_positions
 from merganser.thinking.training._checkpoint import load_checkpoint, save_checkpoint
 from merganser.thinking.training._row import ThinkingRow
@@ -45,7 +46,7 @@ class ThinkingTrained:
         parameters: How many numbers were trained.
         rows: What happened, step by step.
         stopped: Why it ended: `enough` samples right, all `steps` taken, or its `seconds` over.
-        test: Share of test positions answered right at the surest of all ticks.
+        test: Share of test positions answered right at the surest of all ticks; by an LSTM at the last.
         whole: Share of test samples answered right at every position.
         halted: The same as `test` where thinking stops at a certainty of 0.8, and what that saves.
     """
@@ -67,21 +68,21 @@ class ThinkingTrained:
 
 def train_thinking(
     task: ThinkingTask,
-    config: CTMConfig | None,
+    config: ThinkerConfig | None,
     folder: str | Path,
     settings: ThinkingTraining | None = None,
     *,
     device: str = "cpu",
     watch: Callable[[ThinkingRow], None] | None = None,
 ) -> ThinkingTrained:
-    """Train a thought machine on a task, for its best and its surest tick.
+    """Train a thought machine on a task, for its best and its surest tick; a baseline for its best and its last.
 
     Kept is the model of the last step. Killed and called again with the same arguments, it goes on from its last
     checkpoint, to the same history and model bit for bit; called once more, it gives what came of it.
 
     Args:
         task: What it learns.
-        config: What it is made of; None for the task's own small model.
+        config: What it is made of, a thought machine or a baseline; None for the task's own small model.
         folder: Where to; new, empty, or the folder of this very training.
         settings: How.
         device: Where to compute, as torch names it.
@@ -109,7 +110,7 @@ def train_thinking(
     found = begin(place, of)
     if found is None:
         with _seeded(settings.seed, 0):
-            model = CTM(config).to(device)
+            model = new_thinker(config).to(device)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         with _threads(parameters):
             journal = _Journal(task, model, place, settings, watch)
@@ -139,7 +140,7 @@ class _Journal:
     def __init__(
         self,
         task: ThinkingTask,
-        model: CTM,
+        model: Thinker[Any],
         folder: Path,
         settings: ThinkingTraining,
         watch: Callable[[ThinkingRow], None] | None,
@@ -212,7 +213,7 @@ class _Journal:
         self._optimiser.step()
         with torch.no_grad():
             logits = split_positions(thought.predictions, thought.positions)
-            answer = Answers(logits, thought.certainties, targets)
+            answer = Answers(logits, thought.certainties, targets, thought.readout)
         return ThinkingRow(
             step,
             loss=value,
@@ -253,7 +254,7 @@ def _tested(answers: Answers) -> dict[str, Any]:
     }
 
 
-def _check_fit(task: ThinkingTask, config: CTMConfig) -> None:
+def _check_fit(task: ThinkingTask, config: ThinkerConfig) -> None:
     wanted, found = (task.positions, task.classes), (config.positions, config.classes)
     if wanted != found:
         raise ValueError(
