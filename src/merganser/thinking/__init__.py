@@ -17,6 +17,7 @@
 | [`halting_curve`][], [`halting_point`][], [`HaltingPoint`][], [`halting_ticks`][] | what stopping saves and costs |
 | [`calibration`][], [`Calibration`][], [`CalibrationBin`][] | how often answers are as right as they say |
 | `merganser.thinking.training` | training on tasks |
+| `merganser.thinking.watching` | what there is to see while a model thinks, as arrays |
 
 Importing this room does not import torch; using the model does.
 """

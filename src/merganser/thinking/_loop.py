@@ -26,15 +26,22 @@ if TYPE_CHECKING:
 
 
 class Observed(NamedTuple):
-    """An input, once the backbone has seen it: tokens to look at, or numbers that go in directly."""
+    """An input, once the backbone has seen it: tokens to look at, or numbers that go in directly.
+
+    Attributes:
+        tokens: What attention looks at.
+        direct: What goes in without attention.
+        grid: Rows and columns in which tokens lie, if they are a map.
+    """
 
     tokens: Tokens | None
     direct: Float[Tensor, "batch direct"] | None
+    grid: tuple[int, int] | None = None
 
     def rows(self, rows: Tensor) -> Observed:
         """These rows of the batch alone."""
         tokens = None if self.tokens is None else Tokens(*(each[rows] for each in self.tokens))
-        return Observed(tokens, None if self.direct is None else self.direct[rows])
+        return Observed(tokens, None if self.direct is None else self.direct[rows], self.grid)
 
 
 class Loop:

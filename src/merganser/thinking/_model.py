@@ -175,7 +175,8 @@ class CTM(nn.Module):
             tokens = features.flatten(2).transpose(1, 2)
             if self.attention is None:
                 return Observed(None, tokens.flatten(1))
-            return Observed(self.attention.look(tokens), None)
+            grid = (features.shape[2], features.shape[3]) if features.ndim == 4 else None
+            return Observed(self.attention.look(tokens), None, grid)
         if self.attention is not None and self.config.backbone != "questions":
             raise ValueError(
                 f"Attention needs features (batch, channels, …), but found {tuple(features.shape)}. "
@@ -251,7 +252,8 @@ class CTM(nn.Module):
 
     def _trace(self, loop: Loop, activations: Float[Tensor, "ticks neurons batch"]) -> Trace:
         attention = torch.stack(loop.attention).detach() if loop.attention else None
-        return Trace(loop.history.received(), activations.transpose(1, 2).detach(), attention)
+        seen = activations.transpose(1, 2).detach()
+        return Trace(loop.history.received(), seen, attention, loop.observed.grid)
 
 
 def _drawn(neurons: int, *times: int) -> nn.Parameter:
