@@ -39,10 +39,9 @@ def test_a_training_leaves_a_model_and_a_page(parity):
     assert (said["steps"], said["stopped"]) == (6, "steps")
     assert (out / "model" / "config.json").is_file()
     page = (out / "report.html").read_text()
-    for title in ("How it learnt", "Which positions came first", "When to stop", "Inside, sample 3"):
+    for title in ("How it learnt", "Which positions came first", "When to stop", "Watch it think"):
         assert title in page
-    assert 'id="spec-attention-2"' in page
-    assert 'id="spec-neurons-0"' in page
+    assert 'id="watch-thoughts"' in page
 
 
 def test_the_same_command_again_takes_no_step(parity, command):
@@ -71,12 +70,12 @@ def test_digits_have_no_map_of_positions(tmp_path, command):
     assert "parameters trained in 2 steps (all steps are taken)" in done.stdout
     page = (out / "report.html").read_text()
     assert "Which positions came first" not in page
-    assert "a picture of" in page
+    assert "a picture and says what it is" in page
 
 
 def test_misuse_is_told(tmp_path, command):
     done = command("think", "train", "mazes", "--out", tmp_path / "t", code=2)
-    assert "Expected a task among parity, digits, found 'mazes'" in done.stderr
+    assert "Expected a task among parity, digits, maze, found 'mazes'" in done.stderr
     done = command("think", "train", "digits", "--length", 4, "--out", tmp_path / "t", code=2)
     assert "Digits have no --length" in done.stderr
     assert "holds no training" in command("think", "run", tmp_path, code=1).stderr

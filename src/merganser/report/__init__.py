@@ -17,6 +17,7 @@
 | [`write_routing_report`][], [`write_layers_report`][] | how good a router of requests is; what a routed model does |
 | [`write_training_report`][] | what came of a training |
 | [`write_thinking_report`][] | how a thought machine learnt, thinks, and when it could stop |
+| [`write_watch_page`][] | thoughts to be watched, tick by tick |
 | [`write_adaptive_report`][], [`write_mixture_report`][] | a model that chooses its experts; a mixture of them |
 
 Nothing that draws is imported before a report is written.
@@ -38,6 +39,7 @@ from merganser.report._similarity_chart import similarity_chart
 from merganser.report._thinking_page import write_thinking_report
 from merganser.report._training_page import write_training_report
 from merganser.report._usage_chart import entropy_chart, usage_chart
+from merganser.report._watch_page import write_watch_page
 from merganser.report._wins import WinInfo, niche_order, win_info
 from merganser.report._write import write_report
 from merganser.report._write_found import write_comparison_report
@@ -83,4 +85,5 @@ __all__ = [
     "write_routing_report",
     "write_thinking_report",
     "write_training_report",
+    "write_watch_page",
 ]

@@ -13,11 +13,15 @@ from merganser.report._html import Html, element, table
 from merganser.report._page import chart_place, page
 from merganser.report._sections import Section, section
 from merganser.report._thinking_charts import calibration_chart, cells_chart, lines_chart
-from merganser.report._thinking_info import Inside, ThinkingInfo, thinking_info
+from merganser.report._thinking_info import ThinkingInfo, thinking_info
+from merganser.report._watch_data import player_data
+from merganser.report._watch_player import player
 from merganser.report._words import count, counted, duration, percent
 from merganser.thinking.training import ThinkingTrained, looks
+from merganser.thinking.watching import ENOUGH
 from merganser.weights import atomic_write_text
 
+_PLAYER = "thoughts"
 _STOPPED = {
     "enough": "until every validation sample was right",
     "steps": "over all steps",
@@ -40,8 +44,8 @@ def write_thinking_report(trained: ThinkingTrained, path: str | Path) -> Path:
         RunError, CheckpointError: If the training's folder or its model is damaged.
     """
     of, info = read_training(trained.folder)["of"], thinking_info(trained)
-    sections = [_learning(trained), *_positions(trained), _ticks(info), _halting(info), _calibration(info)]
-    sections += [*(_inside(k, each) for k, each in enumerate(info.inside)), _settings(of)]
+    sections = [_watch(info), _learning(trained), *_positions(trained), _ticks(info), *_hardness(info)]
+    sections += [_halting(info), _calibration(info), _settings(of)]
     charts = {name: spec for each in sections for name, spec in each.charts.items()}
     numbers, steps = counted(trained.parameters, "number"), counted(trained.rows[-1].step, "step")
     header = element(
@@ -54,9 +58,9 @@ def write_thinking_report(trained: ThinkingTrained, path: str | Path) -> Path:
             class_="lead",
         ),
     )
-    target = Path(path)
+    body, target = [header, *(each.html for each in sections)], Path(path)
     title = f"Thinking about {trained.task.name}"
-    atomic_write_text(target, page(title, [header, *(each.html for each in sections)], charts))
+    atomic_write_text(target, page(title, body, charts, {_PLAYER: player_data(info.watched)}))
     return target
 
 
@@ -167,27 +171,27 @@ def _calibration(info: ThinkingInfo) -> Section:
     )
 
 
-def _inside(number: int, inside: Inside) -> Section:
-    charts, parts = {}, [element("p", f"{inside.said}.")]
-    if inside.attention is not None:
-        tokens, ticks = inside.attention.shape
-        words = "Where attention looks at each tick, mean over heads."
-        name = f"attention-{number}"
-        charts[name] = cells_chart(
-            inside.attention,
-            rows=[str(k + 1) for k in range(tokens)],
-            columns=list(range(1, ticks + 1)),
-            x="tick",
-            y="token",
-            value="share",
-            description=words,
-        )
-        parts.append(_figure(name, words))
-    name, words = f"neurons-{number}", "Activations of the neurons that move most."
-    lines = _by_tick({f"neuron {n}": values.tolist() for n, values in inside.neurons.items()})
-    charts[name] = lines_chart(lines, x="tick", y="activation", description=words, shares=False, height=170)
-    parts.append(_figure(name, words))
-    return section(f"inside-{number}", f"Inside, sample {number + 1}", *parts, charts=charts)
+def _watch(info: ThinkingInfo) -> Section:
+    return section("watch", "Watch it think", player(_PLAYER, info.watched))
+
+
+def _hardness(info: ThinkingInfo) -> list[Section]:
+    """How long samples take, and how many are right, by how hard they are."""
+    if len(info.hardness) < 2:
+        return []
+    long = f"Ticks until it is {100 * ENOUGH:.0f} % sure, mean over the test mazes whose routes have so many steps."
+    right = "Share of them whose route is right throughout, at the surest tick."
+    ticks = {"ticks": [(each.value, each.ticks) for each in info.hardness]}
+    shares = {"right": [(each.value, each.right) for each in info.hardness]}
+    x = "steps of the route"
+    charts = {
+        "hard-ticks": lines_chart(
+            ticks, x=x, y="ticks", description=long, shares=False, height=190, marked=True
+        ),
+        "hard-right": lines_chart(shares, x=x, y="right", description=right, height=170, marked=True),
+    }
+    figures = [_figure("hard-ticks", long), _figure("hard-right", right)]
+    return [section("hardness", "Whether hard ones take longer", *figures, charts=charts)]
 
 
 def _settings(of: Mapping[str, Any]) -> Section:

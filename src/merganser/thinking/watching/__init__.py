@@ -5,11 +5,13 @@
 | [`watch_thoughts`][], [`Watched`][], [`WatchedThought`][] | some samples, thought about for all ticks |
 | [`chosen_samples`][], [`Difficulty`][], [`difficulty_of`][] | which samples are worth watching |
 | [`Wandering`][], [`wandering_of`][] | routes through a maze as places, tick by tick |
+| [`ENOUGH`][] | the certainty at which pictures mark that thinking could stop |
 | [`sort_alike`][], [`together`][] | neurons in order of what they do, and how they go together |
 
 Pages and films of them are made by `merganser.report`.
 """
 
+from merganser.thinking.training._train import ENOUGH
 from merganser.thinking.watching._choose import Difficulty, chosen_samples, difficulty_of
 from merganser.thinking.watching._together import sort_alike, together
 from merganser.thinking.watching._wandering import Wandering, wandering_of
@@ -17,6 +19,7 @@ from merganser.thinking.watching._watch import watch_thoughts
 from merganser.thinking.watching._watched import Watched, WatchedThought
 
 __all__ = [
+    "ENOUGH",
     "Difficulty",
     "Wandering",
     "Watched",

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-ENOUGH = 0.8
-"""Certainty at which pictures mark that thinking could stop, the paper's."""
+from merganser.thinking.training._train import ENOUGH
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,52 @@
+"""The player of thoughts: its data."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from merganser.report._watch_data import outcome, player_data
+from merganser.thinking.watching import Watched, WatchedThought, wandering_of
+
+from .thoughts import TASKS, thoughts_of
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def watched(request):
+    return thoughts_of(request.param)
+
+
+def opened(packed):
+    raw = np.frombuffer(base64.b64decode(packed["bytes"]), "<u2" if packed.get("wide") else "u1")
+    return raw.reshape(packed["shape"])
+
+
+def test_the_data_are_the_thoughts(watched):
+    data = player_data(watched)
+    json.dumps(data, allow_nan=False)
+    assert data["kind"] == watched.kind
+    for said, thought in zip(data["samples"], watched.thoughts, strict=True):
+        np.testing.assert_array_equal(opened(said["answers"]), thought.answers)
+        packed = said["attention"]
+        shares = packed["low"] + packed["span"] * opened(packed) / 255
+        np.testing.assert_allclose(shares, thought.attention, atol=packed["span"] / 400)
+        assert said["surest"] == thought.surest
+        if watched.kind == "maze":
+            found = wandering_of(thought)
+            np.testing.assert_array_equal(opened(said["places"]), found.places)
+            assert said["walls"] == [each.tolist() for each in found.walls]
+
+
+def test_places_of_large_mazes_take_two_bytes():
+    chances = np.eye(400)[None, [0, 1, 300]]
+    thought = WatchedThought(0, np.ones(3), np.array([0, 1, 300]), chances, np.array([0.1]), np.array([1.0]))
+    data = player_data(Watched("none", (), (thought,)))
+    assert opened(data["samples"][0]["answers"]).tolist() == [[0, 1, 300]]
+
+
+def test_what_became_of_a_sample_is_said():
+    chances = np.eye(5)[np.array([[3, 3, 4], [3, 1, 4]])]
+    thought = WatchedThought(0, np.zeros(3), np.array([3, 3, 4]), chances, np.array([0.5, 0.9]), np.zeros(2))
+    assert outcome("maze", thought) == "2 steps: wrong at step 2"
+    assert outcome("signs", thought) == "2 of 3 right"
