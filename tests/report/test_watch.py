@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from merganser.report._watch_data import outcome, player_data
+from merganser.report._watch_data import player_data, thought_outcome
+from merganser.thinking.mazes import Mazes, pictures
 from merganser.thinking.watching import Watched, WatchedThought, wandering_of
 
 from .thoughts import TASKS, thoughts_of
@@ -46,7 +47,17 @@ def test_places_of_large_mazes_take_two_bytes():
 
 
 def test_what_became_of_a_sample_is_said():
-    chances = np.eye(5)[np.array([[3, 3, 4], [3, 1, 4]])]
-    thought = WatchedThought(0, np.zeros(3), np.array([3, 3, 4]), chances, np.array([0.5, 0.9]), np.zeros(2))
-    assert outcome("maze", thought) == "2 steps: wrong at step 2"
-    assert outcome("signs", thought) == "2 of 3 right"
+    passages = np.zeros((1, 4, 5), dtype=bool)
+    passages[0, 1:3, 1:4] = True
+    maze = pictures(Mazes(passages, starts=np.array([[1, 1]]), goals=np.array([[1, 3]])))[0]
+
+    def said(*moves):
+        chances = np.eye(5)[np.array([[3] * 5, moves])]
+        thought = WatchedThought(
+            0, maze, np.array([3, 3, 4, 4, 4]), chances, np.array([0.5, 0.9]), np.zeros(2)
+        )
+        return thought_outcome("maze", thought), thought_outcome("signs", thought)
+
+    assert said(3, 3, 4, 4, 4) == ("2 steps: solved", "all right")
+    assert said(3, 1, 4, 4, 4) == ("2 steps: wrong at step 2", "4 of 5 right")
+    assert said(1, 3, 3, 0, 4)[0] == "2 steps: solved"  # another way

@@ -6,6 +6,7 @@ import typer
 
 from merganser.cli._think_run import run
 from merganser.cli._think_train import train
+from merganser.cli._think_watch import watch
 
 app = typer.Typer(
     name="think",
@@ -17,3 +18,4 @@ app = typer.Typer(
 
 app.command("train")(train)
 app.command("run")(run)
+app.command("watch")(watch)

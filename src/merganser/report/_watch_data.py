@@ -33,7 +33,7 @@ def player_data(watched: Watched) -> dict[str, Any]:
     }
 
 
-def outcome(kind: str, thought: WatchedThought) -> str:
+def thought_outcome(kind: str, thought: WatchedThought) -> str:
     """What became of a sample, at the tick whose answer counts, in words.
 
     Args:
@@ -43,19 +43,28 @@ def outcome(kind: str, thought: WatchedThought) -> str:
     right = thought.right[thought.surest]
     if kind == "maze":
         steps = int((thought.targets != WAIT).sum())
-        whole = counted(steps, "step")
-        return f"{whole}: solved" if right.all() else f"{whole}: wrong at step {int(right.argmin()) + 1}"
+        asked = counted(steps, "step") + (" or more" if steps == len(right) else "")
+        if is_solved(kind, thought):
+            return f"{asked}: solved"
+        return f"{asked}: wrong at step {int(right.argmin()) + 1}"
     if len(right) == 1:
         return "recognised" if right[0] else "mistaken"
     return "all right" if right.all() else f"{int(right.sum())} of {len(right)} right"
+
+
+def is_solved(kind: str, thought: WatchedThought) -> bool:
+    """Whether all is right at the tick whose answer counts; in mazes another way to the goal is right as well."""
+    if thought.right[thought.surest].all():
+        return True
+    return kind == "maze" and bool(wandering_of(thought).solved[thought.surest])
 
 
 def _thought(kind: str, thought: WatchedThought) -> dict[str, Any]:
     halted = thought.halted()
     data = {
         "number": thought.number,
-        "outcome": outcome(kind, thought),
-        "solved": bool(thought.right[thought.surest].all()),
+        "outcome": thought_outcome(kind, thought),
+        "solved": is_solved(kind, thought),
         "targets": thought.targets.tolist(),
         "answers": _counts(thought.answers),
         "chances": _shades(thought.chances if len(thought.targets) == 1 else thought.chances.max(axis=2)),

@@ -40,7 +40,7 @@ def difficulty_of(task: ThinkingTask, samples: Samples) -> Difficulty | None:
 def chosen_samples(
     answers: Answers, number: int, hardness: Float[Tensor, " samples"] | Int[Tensor, " samples"] | None = None
 ) -> list[int]:
-    """Samples to watch, from easy to hard; up to a third of them such as are not answered right throughout.
+    """Samples to watch, from easy to hard; about a third of them such as are not answered right throughout.
 
     Args:
         answers: What the model answers.
@@ -56,7 +56,7 @@ def chosen_samples(
     order = hard.argsort(stable=True)
     is_right = answers.scores(whole=True)[order, -1] == 1
     right, wrong = order[is_right], order[~is_right]
-    fails = min(len(wrong), max(number // 3, number - len(right)))
+    fails = min(len(wrong), max((number + 1) // 3, number - len(right)))
     chosen = {*_spread(right, number - fails), *_spread(wrong, fails)}
     return [row for row in order.tolist() if row in chosen]
 
