@@ -14,7 +14,7 @@ import numpy as np
 
 from merganser._errors import ConfigError, OutputError
 from merganser.report._film_frame import SIZE, draw_thought
-from merganser.report._film_pen import Pen
+from merganser.report._film_pen import Pen, pillow
 from merganser.thinking.watching import Watched, WatchedThought
 from merganser.weights import atomic_write_bytes
 
@@ -25,8 +25,7 @@ FILMS = (".gif", ".mp4")
 """How names of films end."""
 _REST = 1.5
 """Seconds that the last tick stays."""
-_COLOURS, _OCTREE = 128, 2
-"""Of a GIF, and how Pillow chooses them: five times as fast as the default."""
+_COLOURS = 128
 
 
 def write_film(watched: Watched, path: str | Path, *, fps: float = 4.0, tile: bool = False) -> Path:
@@ -70,20 +69,28 @@ def check_film(path: Path, fps: float) -> None:
 
 def _frames(watched: Watched, thoughts: Sequence[WatchedThought], fps: float) -> Iterator[Image]:
     """A frame for each tick, the last for some time; all thoughts of a shot beside each other."""
+    ticks = max(each.ticks for each in thoughts)
+    for tick in range(ticks - 1):
+        yield _frame(watched, thoughts, tick)
+    yield from repeat(_frame(watched, thoughts, ticks - 1), 1 + round(_REST * fps))
+
+
+def _frame(watched: Watched, thoughts: Sequence[WatchedThought], tick: int) -> Image:
     across = math.ceil(math.sqrt(len(thoughts)))
     down = math.ceil(len(thoughts) / across)
-    for tick in range(max(each.ticks for each in thoughts)):
-        pen = Pen(across * SIZE[0], down * SIZE[1])
-        for k, thought in enumerate(thoughts):
-            corner = (k % across * SIZE[0], k // across * SIZE[1])
-            draw_thought(pen, watched, thought, min(tick, thought.ticks - 1), corner)
-        frame = pen.done()
-        yield frame
-    yield from repeat(frame, round(_REST * fps))
+    pen = Pen(across * SIZE[0], down * SIZE[1])
+    for k, thought in enumerate(thoughts):
+        corner = (k % across * SIZE[0], k // across * SIZE[1])
+        draw_thought(pen, watched, thought, min(tick, thought.ticks - 1), corner)
+    return pen.done()
 
 
 def _gif(images: Iterator[Image], fps: float) -> bytes:
-    few = (image.quantize(_COLOURS, method=_OCTREE, dither=0) for image in images)
+    kinds = pillow("Image")
+    few = (
+        image.quantize(_COLOURS, method=kinds.Quantize.FASTOCTREE, dither=kinds.Dither.NONE)
+        for image in images
+    )
     stream, begun = io.BytesIO(), next(few)
     milliseconds = 10 * round(100 / fps)
     begun.save(stream, "GIF", save_all=True, append_images=few, duration=milliseconds, loop=0)
@@ -100,7 +107,13 @@ def _mp4(images: Iterator[Image], fps: float) -> bytes:
     first = next(images)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "film.mp4"
-        writer = imageio_ffmpeg.write_frames(str(place), first.size, fps=fps, macro_block_size=2, quality=8)
+        writer = imageio_ffmpeg.write_frames(
+            str(place),
+            first.size,
+            fps=fps,  # pyright: ignore[reportArgumentType] (any number will do)
+            macro_block_size=2,
+            quality=8,
+        )
         writer.send(None)
         try:
             for image in chain((first,), images):

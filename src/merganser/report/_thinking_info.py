@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from merganser.models import evaluating
 from merganser.thinking import (
     CTM,
     READOUTS,
@@ -21,7 +26,7 @@ from merganser.thinking.watching import ENOUGH, Watched, chosen_samples, difficu
 
 CALIBRATED = ("certain", "average")
 """Readouts whose calibration is shown."""
-_PLAYED, _BESIDE, _FEW = 3, 12, 5
+_PLAYED, _BESIDE, _FEW, _LOOKED_AT = 3, 12, 5, 256
 
 
 class HardnessPoint(NamedTuple):
@@ -52,6 +57,8 @@ class ThinkingInfo:
         calibrations: By readout, after the last tick.
         hardness: How long samples of each difficulty take; empty for tasks of one difficulty.
         watched: A few samples, for the player.
+        looks: Shares of tokens at each tick, mean over heads and test samples; None where tokens do not stand in a
+            line.
     """
 
     samples: int
@@ -61,6 +68,7 @@ class ThinkingInfo:
     calibrations: dict[str, Calibration]
     hardness: tuple[HardnessPoint, ...]
     watched: Watched
+    looks: Float[np.ndarray, "tokens ticks"] | None
 
 
 def thinking_info(trained: ThinkingTrained) -> ThinkingInfo:
@@ -86,6 +94,7 @@ def thinking_info(trained: ThinkingTrained) -> ThinkingInfo:
         },
         hardness=_hardness(trained.task, samples, answers),
         watched=_watched(model, trained.task, samples, answers),
+        looks=_looks(model, samples.inputs[:_LOOKED_AT]),
     )
 
 
@@ -119,3 +128,11 @@ def _watched(model: CTM, task: ThinkingTask, samples: Samples, answers: Answers)
     rows = chosen_samples(answers, _PLAYED, None if difficulty is None else difficulty.values)
     chosen = Samples(*(part[rows] for part in samples))
     return watch_thoughts(model, task, chosen, numbers=rows, beside=samples.inputs[:_BESIDE])
+
+
+def _looks(model: CTM, inputs: torch.Tensor) -> Float[np.ndarray, "tokens ticks"] | None:
+    with evaluating(model), torch.no_grad():
+        trace = model(inputs, trace=True).trace
+    if trace is None or trace.attention is None or trace.grid is not None:
+        return None
+    return trace.attention.mean(dim=(1, 2)).T.double().numpy()

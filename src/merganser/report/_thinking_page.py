@@ -44,8 +44,8 @@ def write_thinking_report(trained: ThinkingTrained, path: str | Path) -> Path:
         RunError, CheckpointError: If the training's folder or its model is damaged.
     """
     of, info = read_training(trained.folder)["of"], thinking_info(trained)
-    sections = [_watch(info), _learning(trained), *_positions(trained), _ticks(info), *_hardness(info)]
-    sections += [_halting(info), _calibration(info), _settings(of)]
+    sections = [_watch(info), _learning(trained), *_positions(trained), _ticks(info)]
+    sections += [*_looks(info), *_hardness(info), _halting(info), _calibration(info), _settings(of)]
     charts = {name: spec for each in sections for name, spec in each.charts.items()}
     numbers, steps = counted(trained.parameters, "number"), counted(trained.rows[-1].step, "step")
     header = element(
@@ -173,6 +173,25 @@ def _calibration(info: ThinkingInfo) -> Section:
 
 def _watch(info: ThinkingInfo) -> Section:
     return section("watch", "Watch it think", player(_PLAYER, info.watched))
+
+
+def _looks(info: ThinkingInfo) -> list[Section]:
+    """Where attention is at each tick, if what it looks at stands in a line."""
+    if info.looks is None or len(info.looks) < 2:
+        return []
+    words = (
+        "Where it looks at each tick, mean over heads and test samples. A slope is a search in one direction."
+    )
+    chart = cells_chart(
+        info.looks,
+        rows=[str(k + 1) for k in range(len(info.looks))],
+        columns=list(range(1, info.looks.shape[1] + 1)),
+        x="tick",
+        y="position",
+        value="share",
+        description=words,
+    )
+    return [section("looks", "Where it looks", _figure("looks", words), charts={"looks": chart})]
 
 
 def _hardness(info: ThinkingInfo) -> list[Section]:

@@ -263,7 +263,7 @@
     toggle.className = "toggle";
     const slider = html("input", { type: "range", min: 1, step: 1, "aria-label": "tick" });
     const perSecond = SPEEDS.find((speed) => speed >= samples[0].ticks / 8) || 32;
-    const speed = html("select", {}, ...SPEEDS.map((each) => option(each, each + " ticks a second", each === perSecond)));
+    const speed = html("select", {}, ...SPEEDS.map((each) => option(each, each + (each === 1 ? " tick" : " ticks") + " a second", each === perSecond)));
     const heads = samples[0].attention ? samples[0].attention[0].length : 0;
     const chooseHead = html("select", {}, option("", "all heads", true), ...Array.from({ length: heads }, (_, k) => option(k, "head " + (k + 1))));
     const truth = html("input", { type: "checkbox" });
