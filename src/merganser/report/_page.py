@@ -54,7 +54,7 @@ def page(
     if scripts:
         scripts.append(inline_script(_resource("page.js")))
     if players:
-        scripts.append(inline_script(_resource("watch.js")))
+        scripts += [inline_script(_resource(name)) for name in ("watch_panels.js", "watch.js")]
     return (
         "<!DOCTYPE html>\n" + element("html", head, element("body", joined(body), *scripts), lang="en") + "\n"
     )
