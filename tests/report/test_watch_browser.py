@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from merganser.report import write_watch_page
+from merganser.report import write_thinking_report, write_watch_page
+from merganser.thinking.training import Parity, ThinkingTraining, train_thinking
 from merganser.thinking.watching import Watched, WatchedThought, wandering_of
 
 from .browser import NEEDS_BROWSER, drawn
@@ -34,6 +35,8 @@ press("ArrowRight", watch); note("right");
 press("Home", slider); note("home");
 const heads = watch.querySelectorAll(".options select")[1];
 heads.value = "1"; heads.dispatchEvent(new Event("change")); note("head");
+press(" ", watch); note("space");
+press(" ", watch); note("space again");
 find(".toggle").click(); note("playing");
 setTimeout(() => { note("played"); document.documentElement.dataset.seen = JSON.stringify(seen); }, 6000);
 """
@@ -58,7 +61,8 @@ def test_the_player_plays(kind, tmp_path):
     sure = f"{100 * second.certainties[1]:.0f}\u202f% sure"
     assert seen["dragged"]["words"].startswith(f"Tick 2 of 4: {sure}")
     assert [seen[name]["tick"] for name in ("right", "home", "played")] == [3, 1, 4]
-    assert (seen["playing"]["state"], seen["played"]["state"]) == ("playing", "paused")
+    states = [seen[name]["state"] for name in ("space", "space again", "playing", "played")]
+    assert states == ["playing", "paused", "playing", "paused"]
     assert seen["right"]["cursor"] != seen["dragged"]["cursor"]
     shares = second.attention.mean(axis=1)
     drawn_looks = np.array(seen["right"]["looks"], dtype=float)
@@ -78,3 +82,17 @@ def test_a_thought_of_one_tick_without_insides_is_shown(tmp_path):
     script = "document.documentElement.dataset.seen = JSON.stringify(document.querySelector('.status').textContent)"
     said = driven(page, tmp_path / "profile", script)
     assert said == "Tick 1 of 1: 50\u202f% sure; answers yes, which is right."
+
+
+def test_the_page_of_a_training_has_charts_and_a_player(tmp_path):
+    task = Parity(3)
+    config = task.config(ticks=3, neurons=24, width=16, memory=3)
+    trained = train_thinking(task, config, tmp_path / "t", ThinkingTraining(steps=1, batch=4))
+    document = drawn(write_thinking_report(trained, tmp_path / "report.html"), tmp_path / "profile")
+    root = re.search(r"<html[^>]*>", document)[0]
+    assert 'data-drawn="all"' in root
+    assert "data-errors" not in root
+    assert "mark-rect" in document[document.index('id="chart-looks"') :].split("</figure>")[0]
+    player = document[document.index('class="watch"') :].split("</section>")[0]
+    assert "Where it looks, tick after tick" in player
+    assert player.count("<title>neuron ") == 24

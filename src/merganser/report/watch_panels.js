@@ -81,7 +81,8 @@ const watchPanels = (() => {
       looks.push(svg("rect", { x: at(k), width: inner, class: "seen" }));
       answers.push(box(k, 2, "answer"));
       letters.push(svg("text", { x: at(k) + inner / 2, y: row(2) + 14, "text-anchor": "middle", class: "letter" }));
-      marks.push(svg("text", { x: at(k) + inner / 2, y: row(3) + 14, "text-anchor": "middle", class: "mark" }));
+      marks.push(texts ? svg("text", { x: at(k) + inner / 2, y: row(3) + 14, "text-anchor": "middle" })
+        : svg("rect", { x: at(k), y: row(3) + 4, width: inner, height: high - 8 }));
       stage.append(box(k, 0, sign < 0 ? "minus" : "plus"), ...letter(k, 0, sign < 0 ? "\u2212" : "+"), looks[k], answers[k]);
       stage.append(...(texts ? [letters[k]] : []), marks[k]);
       stage.append(box(k, 4, sample.targets[k] ? "odd" : "even"), ...letter(k, 4, sample.targets[k] ? "1" : "0"));
@@ -92,7 +93,7 @@ const watchPanels = (() => {
       looks[k].setAttribute("y", round(row(1) + high * (1 - strength)));
       answers[k].setAttribute("class", (said_ ? "odd" : "even") + (right ? "" : " wrong"));
       letters[k].textContent = said_;
-      marks[k].textContent = right ? "\u2713" : "\u2717";
+      if (texts) marks[k].textContent = right ? "\u2713" : "\u2717";
       marks[k].setAttribute("class", right ? "mark right" : "mark wrong");
     });
     const words = "At each sign the model answers 1 if the minus signs up to there are odd in number, else 0. Bars: where it looks at this tick.";
