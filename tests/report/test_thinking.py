@@ -9,7 +9,13 @@ from merganser.thinking import CTM, answers_of
 from merganser.thinking.training import MazeRoutes, Parity, ThinkingTraining, train_thinking
 
 SMALL = {"ticks": 3, "neurons": 24, "width": 16, "memory": 3}
-PAIRS = {"output_neurons": 20, "action_neurons": 20, "self_pairs": 2}
+PAIRS = {
+    "output_neurons": 20,
+    "action_neurons": 20,
+    "self_pairs": 2,
+    "synapse_depth": 1,
+    "backbone": "digits",
+}
 
 
 def trained(task, folder, **changes):
@@ -19,7 +25,7 @@ def trained(task, folder, **changes):
 
 @pytest.fixture(scope="module")
 def maze(tmp_path_factory):
-    return trained(MazeRoutes(5, 6), tmp_path_factory.mktemp("think") / "maze", **PAIRS)
+    return trained(MazeRoutes(9, 6), tmp_path_factory.mktemp("think") / "maze", **PAIRS)
 
 
 def test_ticks_and_answers_are_told_by_the_length_of_the_route(maze):

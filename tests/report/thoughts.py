@@ -6,7 +6,7 @@ from merganser.thinking import CTM
 from merganser.thinking.training import Digits, MazeRoutes, Parity, Samples
 from merganser.thinking.watching import watch_thoughts
 
-TASKS = {"maze": MazeRoutes(5, 6), "signs": Parity(4), "picture": Digits()}
+TASKS = {"maze": MazeRoutes(9, 6), "signs": Parity(4), "picture": Digits()}
 SMALL = {"ticks": 4, "neurons": 24, "width": 16, "heads": 2, "memory": 3}
 PAIRS = {"output_neurons": 20, "action_neurons": 20, "self_pairs": 2, "synapse_depth": 1}
 

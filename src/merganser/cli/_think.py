@@ -17,5 +17,5 @@ app = typer.Typer(
 
 
 app.command("train")(train)
-app.command("run")(run)
 app.command("watch")(watch)
+app.command("run")(run)

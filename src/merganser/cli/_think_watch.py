@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import torch
 import typer
 
 from merganser._errors import ConfigError
 from merganser.cli._output import OUTPUT_PANEL, Json, clear_errors, percent, plain_table, print_json, tables
 from merganser.report import FILMS, check_film, thought_outcome, write_film, write_watch_page
 from merganser.thinking import CTM, answers_of
-from merganser.thinking.mazes import FAMILIES, MOVES, read_maze
+from merganser.thinking.mazes import FAMILIES, MOVES, draw_mazes, pictures, read_mazes, routes
 from merganser.thinking.training import MazeRoutes, Samples, ThinkingTask, open_thinking
 from merganser.thinking.watching import (
+    MAZES,
     Watched,
     WatchedThought,
     chosen_samples,
@@ -108,19 +110,22 @@ def watch(
 
 def _asked(task: ThinkingTask, maze: Path | None, size: int | None, family: str | None) -> Samples:
     """Test samples of the task, or of other mazes."""
-    other = {name: value for name, value in (("size", size), ("family", family)) if value is not None}
-    if maze is None and not other:
+    if maze is None and size is None and family is None:
         return Samples(*(part[:_POOL] for part in task.test()))
-    if not isinstance(task, MazeRoutes):
+    if task.name not in MAZES:
         raise ConfigError(
             f"--maze, --size and --family are for mazes, but the model learnt {task.name}. Leave them out."
         )
-    if maze is None:
-        others = replace(task, **other)
-        return others.samples(others.mazes(_POOL, 0))
-    if other:
+    if maze is not None and (size is not None or family is not None):
         raise ConfigError("A maze from a picture has its own size and family. Leave --size and --family out.")
-    return task.samples(read_maze(maze))
+    if maze is not None:
+        mazes = read_mazes(maze)
+    else:
+        size = size or task.test().inputs.shape[-1]
+        family = family or (task.family if isinstance(task, MazeRoutes) else next(iter(FAMILIES)))
+        mazes = draw_mazes(_POOL, size, family=family, rng=np.random.default_rng(0))
+    moves = routes(mazes, task.positions)
+    return Samples(torch.from_numpy(pictures(mazes)), torch.from_numpy(moves))
 
 
 def _watched(

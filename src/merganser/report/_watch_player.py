@@ -8,7 +8,7 @@ from merganser.thinking.watching import Watched
 _WHAT = {
     "maze": "a maze and names a whole route from the red dot to the green square",
     "signs": "a row of signs and says at each whether the minus signs so far are odd in number",
-    "picture": "a picture and says what it is",
+    "picture": "a picture of something and says what it is",
     "none": "its input and answers",
 }
 

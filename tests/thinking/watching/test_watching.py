@@ -21,7 +21,7 @@ from merganser.thinking.watching import (
     watch_thoughts,
 )
 
-TASK = MazeRoutes(5, 6)
+TASK = MazeRoutes(9, 6)
 SMALL = {"ticks": 4, "neurons": 24, "width": 16, "heads": 2, "memory": 3, "synapse_depth": 1}
 PAIRS = {"output_neurons": 20, "action_neurons": 20, "self_pairs": 2}
 
@@ -34,14 +34,14 @@ def maze_model():
 
 @pytest.fixture(scope="module")
 def mazes():
-    return TASK.samples(TASK.mazes(3, 7))
+    return Samples(*(part[:3] for part in TASK.test()))
 
 
 def test_a_watched_thought_is_what_the_model_makes_of_it(maze_model, mazes):
     watched = watch_thoughts(maze_model, TASK, mazes, numbers=[4, 5, 9], neurons=7)
     maze_model.eval()
     thought = maze_model(mazes.inputs, trace=True)
-    assert (watched.kind, watched.grid, len(watched.neurons)) == ("maze", (3, 3), 7)
+    assert (watched.kind, watched.grid, len(watched.neurons)) == ("maze", (5, 5), 7)
     for k, each in enumerate(watched.thoughts):
         np.testing.assert_allclose(each.attention, thought.trace.attention[:, k], atol=1e-6)
         np.testing.assert_allclose(

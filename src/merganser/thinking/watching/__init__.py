@@ -5,6 +5,7 @@
 | [`watch_thoughts`][], [`Watched`][], [`WatchedThought`][] | some samples, thought about for all ticks |
 | [`chosen_samples`][], [`Difficulty`][], [`difficulty_of`][] | which samples are worth watching |
 | [`Wandering`][], [`wandering_of`][] | routes through a maze as places, tick by tick |
+| [`MAZES`][] | the tasks that are watched as mazes |
 | [`ENOUGH`][] | the certainty at which pictures mark that thinking could stop |
 | [`sort_alike`][], [`together`][] | neurons in order of what they do, and how they go together |
 
@@ -12,7 +13,7 @@ Pages and films of them are made by `merganser.report`.
 """
 
 from merganser.thinking.training._train import ENOUGH
-from merganser.thinking.watching._choose import Difficulty, chosen_samples, difficulty_of
+from merganser.thinking.watching._choose import MAZES, Difficulty, chosen_samples, difficulty_of
 from merganser.thinking.watching._together import sort_alike, together
 from merganser.thinking.watching._wandering import Wandering, wandering_of
 from merganser.thinking.watching._watch import watch_thoughts
@@ -20,6 +21,7 @@ from merganser.thinking.watching._watched import Watched, WatchedThought
 
 __all__ = [
     "ENOUGH",
+    "MAZES",
     "Difficulty",
     "Wandering",
     "Watched",

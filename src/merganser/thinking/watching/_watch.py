@@ -12,7 +12,8 @@ from merganser.thinking._loss import tick_losses
 from merganser.thinking._model import CTM
 from merganser.thinking._thought import Thought, Trace, split_positions
 from merganser.thinking.mazes import MOVES
-from merganser.thinking.training import MazeRoutes, Parity, Samples, ThinkingTask
+from merganser.thinking.training import Parity, Samples, ThinkingTask
+from merganser.thinking.watching._choose import MAZES
 from merganser.thinking.watching._together import sort_alike, together
 from merganser.thinking.watching._watched import Watched, WatchedThought
 
@@ -95,7 +96,7 @@ def _kept(thought: Thought, other: Thought, neurons: int) -> Int64[Tensor, " kep
 
 
 def _kind(task: ThinkingTask, samples: Samples) -> str:
-    if isinstance(task, MazeRoutes):
+    if task.name in MAZES:
         return "maze"
     if isinstance(task, Parity):
         return "signs"
@@ -103,7 +104,7 @@ def _kind(task: ThinkingTask, samples: Samples) -> str:
 
 
 def _classes(task: ThinkingTask) -> tuple[str, ...]:
-    if isinstance(task, MazeRoutes):
+    if task.name in MAZES:
         return MOVES
     return ("even", "odd") if isinstance(task, Parity) else tuple(map(str, range(task.classes)))
 
