@@ -42,10 +42,9 @@ def test_a_training_leaves_a_model_and_a_page(parity):
     assert (said["steps"], said["stopped"]) == (6, "steps")
     assert (out / "model" / "config.json").is_file()
     page = (out / "report.html").read_text()
-    for title in ("How it learnt", "Which positions came first", "When to stop", "Inside, sample 3"):
+    for title in ("How it learnt", "Which positions came first", "When to stop", "Watch it think"):
         assert title in page
-    assert 'id="spec-attention-2"' in page
-    assert 'id="spec-neurons-0"' in page
+    assert 'id="watch-thoughts"' in page
 
 
 def test_the_same_command_again_takes_no_step(parity, command):

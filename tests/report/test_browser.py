@@ -1,38 +1,13 @@
 """In a real browser, without a network, every picture is drawn and no script fails."""
 
 import re
-import shutil
-import subprocess
-
-import pytest
 
 from merganser.report import run_info, write_comparison_report, write_report
 from merganser.report._words import points
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--virtual-time-budget=10000",
-    "--window-size=1280,1000",
-]
+from .browser import NEEDS_BROWSER, drawn
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-]
-
-
-def drawn(report, folder):
-    """The page as the browser holds it after its scripts ran."""
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder}", "--dump-dom", report.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+pytestmark = NEEDS_BROWSER
 
 
 def chart(page, name):

@@ -201,6 +201,17 @@ def test_a_trace_tells_what_happened_inside():
     close(trace.activations[-1].t(), thought.state.activations)
     close(trace.received[1:].permute(2, 0, 1), thought.state.history)
     assert not trace.activations.requires_grad
+    assert trace.grid is None
+    assert trace.maps is None
+
+
+def test_tokens_of_a_picture_are_a_map():
+    config = CTMConfig(
+        outputs=2, ticks=2, neurons=12, width=4, memory=2, heads=2, backbone="digits", channels=1
+    )
+    trace = CTM(config)(torch.rand(3, 1, 8, 20), trace=True).trace
+    assert trace.grid == (2, 5)
+    assert torch.equal(trace.maps[..., 1, 4], trace.attention[..., 9])
 
 
 def test_certainty_is_one_less_the_normalised_entropy():

@@ -7,6 +7,7 @@ import typer
 from merganser.cli._think_run import run
 from merganser.cli._think_solve import solve
 from merganser.cli._think_train import train
+from merganser.cli._think_watch import watch
 
 app = typer.Typer(
     name="think",
@@ -17,5 +18,6 @@ app = typer.Typer(
 
 
 app.command("train")(train)
+app.command("watch")(watch)
 app.command("run")(run)
 app.command("solve")(solve)

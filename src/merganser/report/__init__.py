@@ -18,6 +18,8 @@
 | [`write_training_report`][] | what came of a training |
 | [`write_thinking_report`][] | how a thought machine learnt, thinks, and when it could stop |
 | [`write_seeds_report`][] | the same training with several seeds |
+| [`write_watch_page`][], [`thought_outcome`][] | a page on which thoughts can be watched; what became of one |
+| [`write_film`][], [`check_film`][], [`FILMS`][] | the same as a film |
 | [`write_adaptive_report`][], [`write_mixture_report`][] | a model that chooses its experts; a mixture of them |
 
 Nothing that draws is imported before a report is written.
@@ -25,6 +27,7 @@ Nothing that draws is imported before a report is written.
 
 from merganser.report._adaptive_page import write_adaptive_report
 from merganser.report._explanation import explanation_chart, write_explanation
+from merganser.report._film import FILMS, check_film, write_film
 from merganser.report._found import ComparisonFound, MapFound, SeriesFound, read_found
 from merganser.report._fronts import FrontsInfo, Marked, Stage, fronts_info
 from merganser.report._gain_chart import Foretold, gain_chart, spearman
@@ -40,11 +43,14 @@ from merganser.report._thinking_page import write_thinking_report
 from merganser.report._thinking_seeds_page import write_seeds_report
 from merganser.report._training_page import write_training_report
 from merganser.report._usage_chart import entropy_chart, usage_chart
+from merganser.report._watch_data import thought_outcome
+from merganser.report._watch_page import write_watch_page
 from merganser.report._wins import WinInfo, niche_order, win_info
 from merganser.report._write import write_report
 from merganser.report._write_found import write_comparison_report
 
 __all__ = [
+    "FILMS",
     "Ancestor",
     "ComparisonFound",
     "Descent",
@@ -61,6 +67,7 @@ __all__ = [
     "ShareInfo",
     "Stage",
     "WinInfo",
+    "check_film",
     "entropy_chart",
     "explanation_chart",
     "fronts_info",
@@ -74,11 +81,13 @@ __all__ = [
     "share_info",
     "similarity_chart",
     "spearman",
+    "thought_outcome",
     "usage_chart",
     "win_info",
     "write_adaptive_report",
     "write_comparison_report",
     "write_explanation",
+    "write_film",
     "write_layers_report",
     "write_mixture_report",
     "write_report",
@@ -86,4 +95,5 @@ __all__ = [
     "write_seeds_report",
     "write_thinking_report",
     "write_training_report",
+    "write_watch_page",
 ]

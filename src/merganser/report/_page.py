@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 from merganser._errors import OutputError
@@ -20,13 +21,19 @@ _POLICY = (
 )
 
 
-def page(title: str, body: Sequence[Html], charts: Mapping[str, dict[str, Any]]) -> str:
+def page(
+    title: str,
+    body: Sequence[Html],
+    charts: Mapping[str, dict[str, Any]],
+    players: Mapping[str, dict[str, Any]] = MappingProxyType({}),
+) -> str:
     """The whole document.
 
     Args:
         title: Title of the page.
         body: Its sections.
         charts: Vega-Lite specifications, by the names that [`chart_place`][] was given.
+        players: What players of thoughts draw, by the names that [`player`][] was given.
 
     Raises:
         OutputError: If the library that brings the scripts is missing.
@@ -38,12 +45,16 @@ def page(title: str, body: Sequence[Html], charts: Mapping[str, dict[str, Any]])
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="generator", content="merganser"),
         element("title", title),
-        element("style", Html(_resource("page.css"))),
+        element("style", Html(_resource("page.css") + (_resource("watch.css") if players else ""))),
     )
-    scripts = []
+    scripts = [json_script(f"spec-{name}", spec) for name, spec in charts.items()]
+    scripts += [json_script(f"watch-{name}", data) for name, data in players.items()]
     if charts:
-        data = [json_script(f"spec-{name}", spec) for name, spec in charts.items()]
-        scripts = [*data, inline_script(_libraries()), inline_script(_resource("page.js"))]
+        scripts.append(inline_script(_libraries()))
+    if scripts:
+        scripts.append(inline_script(_resource("page.js")))
+    if players:
+        scripts += [inline_script(_resource(name)) for name in ("watch_panels.js", "watch.js")]
     return (
         "<!DOCTYPE html>\n" + element("html", head, element("body", joined(body), *scripts), lang="en") + "\n"
     )

@@ -50,7 +50,7 @@ def lines_chart(
         for place, value in line
     ]
     is_counted = all(float(each["x"]).is_integer() for each in values)
-    across = alt.Axis(format="~g", tickMinStep=1) if is_counted else alt.Axis(format="~g")
+    across = alt.Axis(format=",d", tickMinStep=1) if is_counted else alt.Axis(format="~g")
     scale = alt.Scale(domain=list(lines), range=colours(len(lines)))
     legend = alt.Legend(symbolOpacity=1, symbolStrokeWidth=2) if len(lines) > 1 else None
     base = alt.Chart(alt.Data(values=values)).encode(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,27 +19,29 @@ from merganser.thinking import (
     answers_of,
     calibration,
     halting_curve,
+    halting_ticks,
     open_thinker,
-    split_positions,
 )
-from merganser.thinking.training import Samples, ThinkingTrained
+from merganser.thinking.training import Samples, ThinkingTask, ThinkingTrained
+from merganser.thinking.watching import ENOUGH, Watched, chosen_samples, difficulty_of, watch_thoughts
 
-_LOOKED_INTO, _NEURONS = 3, 6
+_PLAYED, _BESIDE, _FEW, _LOOKED_AT = 3, 12, 5, 256
 
 
-@dataclass(frozen=True, slots=True)
-class Inside:
-    """What happened inside while one sample was thought about.
+class HardnessPoint(NamedTuple):
+    """Samples of one difficulty.
 
     Attributes:
-        said: The sample and the answer, in words.
-        attention: Shares of tokens at each tick, mean over heads; None without attention.
-        neurons: Post-activations of the neurons that move most, by their number.
+        value: How hard they are.
+        samples: How many.
+        ticks: How many each takes until it is certain enough, on average.
+        right: Share that is answered right throughout, in [0, 1].
     """
 
-    said: str
-    attention: Float[np.ndarray, "tokens ticks"] | None
-    neurons: dict[int, Float[np.ndarray, " ticks"]]
+    value: int
+    samples: int
+    ticks: float
+    right: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,10 @@ class ThinkingInfo:
         certainties: Mean certainty at each tick, of samples that end right throughout and of the others.
         halting: What stopping at a certainty saves and costs; last, all ticks.
         calibrations: By readout, the model's own and the average, after the last tick.
-        inside: A few samples, where there are several ticks.
+        hardness: How long samples of each difficulty take; empty for tasks of one difficulty.
+        watched: A few samples, for the player; None where there is one tick.
+        looks: Shares of tokens at each tick, mean over heads and test samples; None where tokens do not stand in a
+            line.
     """
 
     samples: int
@@ -62,7 +67,9 @@ class ThinkingInfo:
     certainties: dict[str, list[float]]
     halting: tuple[HaltingPoint, ...]
     calibrations: dict[str, Calibration]
-    inside: tuple[Inside, ...]
+    hardness: tuple[HardnessPoint, ...]
+    watched: Watched | None
+    looks: Float[np.ndarray, "tokens ticks"] | None
 
 
 def thinking_info(trained: ThinkingTrained) -> ThinkingInfo:
@@ -87,7 +94,9 @@ def thinking_info(trained: ThinkingTrained) -> ThinkingInfo:
             name: calibration(answers.probabilities(name)[..., -1].flatten(0, 1), targets)
             for name in (model.readout, "average")
         },
-        inside=_inside(model, samples) if model.config.ticks > 1 else (),
+        hardness=_hardness(trained.task, samples, answers),
+        watched=_watched(model, trained.task, samples, answers) if model.config.ticks > 1 else None,
+        looks=_looks(model, samples.inputs[:_LOOKED_AT]),
     )
 
 
@@ -101,30 +110,31 @@ def _certainties(answers: Answers) -> dict[str, list[float]]:
     }
 
 
-def _inside(model: Thinker[Any], samples: Samples) -> tuple[Inside, ...]:
-    """Samples spread evenly over the test set."""
-    rows = torch.linspace(0, len(samples.inputs) - 1, min(_LOOKED_INTO + 2, len(samples.inputs))).long()[1:-1]
-    inputs, targets = samples.inputs[rows], samples.targets[rows]
+def _hardness(task: ThinkingTask, samples: Samples, answers: Answers) -> tuple[HardnessPoint, ...]:
+    """Samples by how hard they are, where there are a few of them."""
+    difficulty = difficulty_of(task, samples)
+    if difficulty is None:
+        return ()
+    ticks = halting_ticks(answers.certainties, ENOUGH).double() + 1
+    right = answers.scores(whole=True)[:, -1].double()
+    points = []
+    for value in difficulty.values.unique().tolist():
+        those = difficulty.values == value
+        if (count := int(those.sum())) >= _FEW:
+            points.append(HardnessPoint(value, count, float(ticks[those].mean()), float(right[those].mean())))
+    return tuple(points)
+
+
+def _watched(model: Thinker[Any], task: ThinkingTask, samples: Samples, answers: Answers) -> Watched:
+    difficulty = difficulty_of(task, samples)
+    rows = chosen_samples(answers, _PLAYED, None if difficulty is None else difficulty.values)
+    chosen = Samples(*(part[rows] for part in samples))
+    return watch_thoughts(model, task, chosen, numbers=rows, beside=samples.inputs[:_BESIDE])
+
+
+def _looks(model: Thinker[Any], inputs: torch.Tensor) -> Float[np.ndarray, "tokens ticks"] | None:
     with evaluating(model), torch.no_grad():
-        thought = model(inputs, trace=True)
-    trace = thought.trace
-    assert trace is not None
-    logits = split_positions(thought.predictions, thought.positions)
-    found = Answers(logits, thought.certainties, targets, thought.readout)
-    right = found.right()[:, :, -1]
-    attention = None if trace.attention is None else trace.attention.mean(dim=2)
-    made = []
-    for row in range(len(rows)):
-        moved = trace.activations[:, row].std(dim=0).topk(min(_NEURONS, model.config.neurons)).indices
-        neurons = {int(n): trace.activations[:, row, n].double().numpy() for n in moved.sort().values}
-        seen = None if attention is None else attention[:, row].T.double().numpy()
-        said = _said(inputs[row], targets[row], int(right[row].sum()))
-        made.append(Inside(said, seen, neurons))
-    return tuple(made)
-
-
-def _said(inputs: torch.Tensor, targets: torch.Tensor, right: int) -> str:
-    if inputs.ndim == 1:
-        signs = " ".join("+" if value > 0 else "−" for value in inputs.tolist())
-        return f"{signs}: {right} of {len(targets)} positions right"
-    return f"a picture of {int(targets[0])}, {'recognised' if right else 'mistaken'}"
+        trace = model(inputs, trace=True).trace
+    if trace is None or trace.attention is None or trace.grid is not None:
+        return None
+    return trace.attention.mean(dim=(1, 2)).T.double().numpy()

@@ -13,11 +13,15 @@ from merganser.report._html import Html, element, table
 from merganser.report._page import chart_place, page
 from merganser.report._sections import Section, section
 from merganser.report._thinking_charts import calibration_chart, cells_chart, lines_chart
-from merganser.report._thinking_info import Inside, ThinkingInfo, thinking_info
+from merganser.report._thinking_info import ThinkingInfo, thinking_info
+from merganser.report._watch_data import player_data
+from merganser.report._watch_player import player
 from merganser.report._words import count, counted, duration, percent
 from merganser.thinking.training import ThinkingTrained, looks
+from merganser.thinking.watching import ENOUGH
 from merganser.weights import atomic_write_text
 
+_PLAYER = "thoughts"
 _STOPPED = {
     "enough": "until every validation sample was right",
     "steps": "over all steps",
@@ -42,9 +46,9 @@ def write_thinking_report(trained: ThinkingTrained, path: str | Path) -> Path:
         RunError, CheckpointError: If the training's folder or its model is damaged.
     """
     of, info = read_training(trained.folder)["of"], thinking_info(trained)
-    sections = [_learning(trained), *_positions(trained)]
-    sections += [_ticks(info), _halting(info)] if info.ticks > 1 else []
-    sections += [_calibration(info), *(_inside(k, each) for k, each in enumerate(info.inside)), _settings(of)]
+    sections = [*_watch(info), _learning(trained), *_positions(trained)]
+    sections += [_ticks(info), *_looks(info), *_hardness(info), _halting(info)] if info.ticks > 1 else []
+    sections += [_calibration(info), _settings(of)]
     charts = {name: spec for each in sections for name, spec in each.charts.items()}
     header = element(
         "header",
@@ -52,9 +56,10 @@ def write_thinking_report(trained: ThinkingTrained, path: str | Path) -> Path:
         element("h1", f"{trained.task.name}: {percent(trained.test)} of the test{_halted(trained, info)}"),
         element("p", _lead(trained, of), class_="lead"),
     )
-    target = Path(path)
+    body, target = [header, *(each.html for each in sections)], Path(path)
     title = f"Thinking about {trained.task.name}"
-    atomic_write_text(target, page(title, [header, *(each.html for each in sections)], charts))
+    data = {} if info.watched is None else {_PLAYER: player_data(info.watched)}
+    atomic_write_text(target, page(title, body, charts, data))
     return target
 
 
@@ -183,27 +188,46 @@ def _calibration(info: ThinkingInfo) -> Section:
     )
 
 
-def _inside(number: int, inside: Inside) -> Section:
-    charts, parts = {}, [element("p", f"{inside.said}.")]
-    if inside.attention is not None:
-        tokens, ticks = inside.attention.shape
-        words = "Where attention looks at each tick, mean over heads."
-        name = f"attention-{number}"
-        charts[name] = cells_chart(
-            inside.attention,
-            rows=[str(k + 1) for k in range(tokens)],
-            columns=list(range(1, ticks + 1)),
-            x="tick",
-            y="token",
-            value="share",
-            description=words,
-        )
-        parts.append(_figure(name, words))
-    name, words = f"neurons-{number}", "Activations of the neurons that move most."
-    lines = _by_tick({f"neuron {n}": values.tolist() for n, values in inside.neurons.items()})
-    charts[name] = lines_chart(lines, x="tick", y="activation", description=words, shares=False, height=170)
-    parts.append(_figure(name, words))
-    return section(f"inside-{number}", f"Inside, sample {number + 1}", *parts, charts=charts)
+def _watch(info: ThinkingInfo) -> list[Section]:
+    return [] if info.watched is None else [section("watch", "Watch it think", player(_PLAYER, info.watched))]
+
+
+def _looks(info: ThinkingInfo) -> list[Section]:
+    """Where attention is at each tick, if what it looks at stands in a line."""
+    if info.looks is None or len(info.looks) < 2:
+        return []
+    words = (
+        "Where it looks at each tick, mean over heads and test samples. A slope is a search in one direction."
+    )
+    chart = cells_chart(
+        info.looks,
+        rows=[str(k + 1) for k in range(len(info.looks))],
+        columns=list(range(1, info.looks.shape[1] + 1)),
+        x="tick",
+        y="position",
+        value="share",
+        description=words,
+    )
+    return [section("looks", "Where it looks", _figure("looks", words), charts={"looks": chart})]
+
+
+def _hardness(info: ThinkingInfo) -> list[Section]:
+    """How long samples take, and how many are right, by how hard they are."""
+    if len(info.hardness) < 2:
+        return []
+    long = f"Ticks until it is {100 * ENOUGH:.0f} % sure, mean over the test mazes whose routes have so many steps."
+    right = "Share of them whose route is right throughout, at the surest tick."
+    ticks = {"ticks": [(each.value, each.ticks) for each in info.hardness]}
+    shares = {"right": [(each.value, each.right) for each in info.hardness]}
+    x = "steps of the route"
+    charts = {
+        "hard-ticks": lines_chart(
+            ticks, x=x, y="ticks", description=long, shares=False, height=190, marked=True
+        ),
+        "hard-right": lines_chart(shares, x=x, y="right", description=right, height=170, marked=True),
+    }
+    figures = [_figure("hard-ticks", long), _figure("hard-right", right)]
+    return [section("hardness", "Whether hard ones take longer", *figures, charts=charts)]
 
 
 def _settings(of: Mapping[str, Any]) -> Section:

@@ -23,6 +23,7 @@
 | [`find_ways`][], [`Ways`][] | through mazes larger than a model's routes |
 | `merganser.thinking.mazes` | mazes and their routes |
 | `merganser.thinking.training` | training on tasks |
+| `merganser.thinking.watching` | what there is to see while a model thinks, as arrays |
 
 Importing this room does not import torch; using the model does.
 """

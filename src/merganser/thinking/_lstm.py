@@ -91,7 +91,8 @@ class LSTM(Thinker[BaselineConfig]):
         kept = None
         if trace:
             attention = torch.stack(steps.attention) if steps.attention else None
-            kept = Trace(torch.stack([each.memory for each in last]).detach(), hidden.detach(), attention)
+            remembered = torch.stack([each.memory for each in last])
+            kept = Trace(remembered.detach(), hidden.detach(), attention, steps.grid)
         head = self._read_head if self.head else None
         reached, positions = steps.reached(), self.config.positions
         return Thought(hidden.transpose(1, 2), reached, positions, kept, head, readout=self.readout)
@@ -138,6 +139,7 @@ class _Steps:
 
     def __init__(self, model: LSTM, observed: Observed, state: LSTMState, *, weights: bool) -> None:
         self._model, self._observed, self._weights = model, observed, weights
+        self.grid = observed.grid
         self._cells, self._states, self._maps = model._cells(), list(state.cells), Maps()
         self._question = self._attended = None
         if model.attention is not None and observed.tokens is not None:

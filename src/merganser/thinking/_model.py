@@ -168,7 +168,8 @@ class CTM(Thinker[CTMConfig]):
 
     def _trace(self, loop: Loop, activations: Float[Tensor, "ticks neurons batch"]) -> Trace:
         attention = torch.stack(loop.attention).detach() if loop.attention else None
-        return Trace(loop.history.received(), activations.transpose(1, 2).detach(), attention)
+        seen = activations.transpose(1, 2).detach()
+        return Trace(loop.history.received(), seen, attention, loop.observed.grid)
 
 
 def _drawn(neurons: int, *times: int) -> nn.Parameter:

@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 
 class Observed(NamedTuple):
-    """An input, once the backbone has seen it: tokens to look at, or numbers that go in directly."""
+    """An input, once the backbone has seen it: tokens to look at, or numbers that go in directly.
+
+    Attributes:
+        tokens: What attention looks at.
+        direct: What goes in without attention.
+        grid: Rows and columns in which tokens lie, if they are a map.
+    """
 
     tokens: Tokens | None
     direct: Float[Tensor, "batch direct"] | None
+    grid: tuple[int, int] | None = None
 
     @property
     def batch(self) -> int:
@@ -30,7 +37,7 @@ class Observed(NamedTuple):
     def rows(self, rows: Tensor) -> Observed:
         """These rows of the batch alone."""
         tokens = None if self.tokens is None else Tokens(*(each[rows] for each in self.tokens))
-        return Observed(tokens, None if self.direct is None else self.direct[rows])
+        return Observed(tokens, None if self.direct is None else self.direct[rows], self.grid)
 
 
 def observe(model: CTM | LSTM, inputs: Num[Tensor, "batch ..."] | None, batch: int | None) -> Observed:
@@ -66,7 +73,8 @@ def _seen(model: CTM | LSTM, inputs: Num[Tensor, "batch ..."]) -> Observed:
         tokens = features.flatten(2).transpose(1, 2)
         if model.attention is None:
             return Observed(None, tokens.flatten(1))
-        return Observed(model.attention.look(tokens), None)
+        grid = (features.shape[2], features.shape[3]) if features.ndim == 4 else None
+        return Observed(model.attention.look(tokens), None, grid)
     if model.attention is not None and model.config.backbone != "questions":
         raise ValueError(
             f"Attention needs features (batch, channels, …), but found {tuple(features.shape)}. "

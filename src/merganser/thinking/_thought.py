@@ -81,11 +81,21 @@ class Trace:
         received: Pre-activations of every tick; of an LSTM, what its last cell remembers.
         activations: Post-activations of every tick; of an LSTM, its hidden state.
         attention: Shares of tokens by head; None where nothing was attended to.
+        grid: Rows and columns in which tokens lie, row by row, where the backbone makes a map of a picture; None where
+            they stand in a line.
     """
 
     received: Float[Tensor, "ticks batch neurons"]
     activations: Float[Tensor, "ticks batch neurons"]
     attention: Float[Tensor, "ticks batch heads tokens"] | None
+    grid: tuple[int, int] | None = None
+
+    @property
+    def maps(self) -> Float[Tensor, "ticks batch heads rows columns"] | None:
+        """Attention as maps of the picture; None without attention, or where tokens stand in a line."""
+        if self.attention is None or self.grid is None:
+            return None
+        return self.attention.unflatten(-1, self.grid)
 
 
 @dataclass(frozen=True, slots=True)
