@@ -60,17 +60,18 @@ class Attention(nn.Module):
         keys, values = both.view(batch, count, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         return Tokens(keys.contiguous(), values.contiguous())
 
-    def question(self, rows: int) -> TiedMap:
+    def question(self, rows: int, ticks: int) -> TiedMap:
         """From synchronisation to queries that need no scaling, for all ticks of a thought.
 
         Two maps with nothing between are one. The product of their weights is taken once.
 
         Args:
             rows: Of the batch.
+            ticks: Of the thought.
         """
         scale = math.sqrt(self.heads / self.out.in_features)
         weight, bias = self.query.weight * scale, self.query.bias * scale
-        return TiedMap(weight @ self.ask.weight, weight @ self.ask.bias + bias, rows)
+        return TiedMap(weight @ self.ask.weight, weight @ self.ask.bias + bias, rows, ticks=ticks)
 
     def forward(
         self,

@@ -12,11 +12,13 @@ their own graph keeps: such a ring would never be freed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from merganser.thinking._packed import Linear, linear_of
 
 _ROWS = 1024
 
@@ -96,47 +98,71 @@ class TiedMap:
         weight: (outputs, inputs).
         bias: Of every output.
         rows: How many rows a tick has; sets how many ticks' gradients are one product.
+        ticks: How many there are.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, rows: int) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, rows: int, *, ticks: int = 1) -> None:
         dtype = working_dtype(weight)
         self._tied = Tied([weight.to(dtype), bias.to(dtype)], _add_products, every=max(1, _ROWS // rows))
         self._link = self._tied.link([weight, bias])
+        self._linears = _Linears(self._tied.values[0], rows, ticks)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Apply it to rows."""
         inputs = inputs.to(self._tied.values[0].dtype)
-        return _Apply.apply(inputs, self._link, self._tied)  # pyright: ignore[reportReturnType]
+        return _Apply.apply(inputs, self._link, self._tied, self._linears)  # pyright: ignore[reportReturnType]
+
+
+class _Linears:
+    """A matrix and its transpose, as they are applied; each is laid out when it is first needed."""
+
+    def __init__(self, matrix: Tensor, rows: int, uses: int) -> None:
+        self._matrix, self._rows, self._uses = matrix, rows, uses
+
+    @cached_property
+    def forth(self) -> Linear:
+        """From inputs to outputs."""
+        return linear_of(self._matrix, rows=self._rows, uses=self._uses)
+
+    @cached_property
+    def back(self) -> Linear:
+        """From gradients of outputs to those of inputs."""
+        return linear_of(self._matrix.t(), rows=self._rows, uses=self._uses)
 
 
 class _Apply(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, link: Tensor, tied: Tied) -> Tensor:  # noqa: ARG004
+    def forward(ctx: Any, inputs: Tensor, link: Tensor, tied: Tied, linears: _Linears) -> Tensor:  # noqa: ARG004
         weight, bias = tied.values
-        ctx.tied = tied
-        ctx.save_for_backward(inputs, weight)
-        return functional.linear(inputs, weight, bias)
+        ctx.tied, ctx.linears = tied, linears
+        ctx.save_for_backward(inputs, weight)  # the weight only so that a change of it is noticed
+        return linears.forth(inputs, bias=bias)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
         refuse_second_order()
         [gradient] = gradients
-        inputs, weight = ctx.saved_tensors
+        inputs, _weight = ctx.saved_tensors
         if ctx.needs_input_grad[1]:
             ctx.tied.note(gradient, inputs)
-        return gradient @ weight if ctx.needs_input_grad[0] else None, None, None
+        return ctx.linears.back(gradient) if ctx.needs_input_grad[0] else None, None, None, None
 
 
 class Maps:
-    """Applies a network's linear layers tick by tick; one of these serves one thought."""
+    """Applies a network's linear layers tick by tick; one of these serves one thought.
 
-    def __init__(self) -> None:
+    Args:
+        ticks: How many the thought has at most.
+    """
+
+    def __init__(self, ticks: int) -> None:
+        self._ticks = ticks
         self._maps: dict[nn.Linear, TiedMap] = {}
 
     def __call__(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
         """What the layer makes of rows."""
         if layer not in self._maps:
-            self._maps[layer] = TiedMap(layer.weight, layer.bias, len(inputs))
+            self._maps[layer] = TiedMap(layer.weight, layer.bias, len(inputs), ticks=self._ticks)
         return self._maps[layer](inputs)
 
 
