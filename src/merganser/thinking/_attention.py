@@ -142,11 +142,9 @@ class _Attend(torch.autograd.Function):
         return torch.bmm(for_logits, keys) if ctx.needs_input_grad[0] else None, None, None, None
 
 
-def _add_products(sums: list[Tensor] | None, noted: Noted) -> list[Tensor]:
+def _add_products(sums: list[Tensor], noted: Noted) -> None:
     """Gradients of keys, from those of logits and queries; of values, from shares and gradients of mixtures."""
     for_logits, query, used, gradient = (torch.cat([factors[i] for factors in noted], 1) for i in range(4))
-    keys, values = sums or (None, None)
-    return [
-        add_product(keys, for_logits.transpose(1, 2), query),
-        add_product(values, used.transpose(1, 2), gradient),
-    ]
+    keys, values = sums
+    add_product(keys, for_logits.transpose(1, 2), query)
+    add_product(values, used.transpose(1, 2), gradient)

@@ -30,14 +30,14 @@ class Tied:
 
     Args:
         values: The tensors as the ticks use them; of any shape with the same elements, and of any type.
-        add: Adds what was noted at some ticks to the sums, of which there are none before the first.
+        add: Adds what was noted at some ticks to the sums; None where nothing is noted.
         every: After how many notes that is done.
     """
 
     def __init__(
         self,
         values: Sequence[Tensor],
-        add: Callable[[list[Tensor] | None, Noted], list[Tensor]],
+        add: Callable[[list[Tensor], Noted], None] | None = None,
         *,
         every: int = 1,
     ) -> None:
@@ -51,11 +51,16 @@ class Tied:
         """What uses take in, so that gradients reach these tensors, of which the values were made."""
         return _Tie.apply(self, *tensors)  # pyright: ignore[reportReturnType]
 
+    def sums(self) -> list[Tensor]:
+        """The sums of this backward pass, to be added to in place; those of half-precision values are in single."""
+        self._enter()
+        if self._sums is None:
+            self._sums = [torch.zeros_like(value, dtype=_precise(value)) for value in self.values]
+        return self._sums
+
     def note(self, *factors: Tensor) -> None:
         """Remember what a gradient is made of."""
-        now = torch._C._current_graph_task_id()
-        if self._pass != now:
-            self._pass, self._sums, self._noted = now, None, []
+        self._enter()
         self._noted.append(factors)
         if len(self._noted) >= self._every:
             self._settle()
@@ -68,9 +73,15 @@ class Tied:
         sums, self._sums, self._pass = self._sums, None, None
         return sums
 
+    def _enter(self) -> None:
+        now = torch._C._current_graph_task_id()
+        if self._pass != now:
+            self._pass, self._sums, self._noted = now, None, []
+
     def _settle(self) -> None:
         if self._noted:
-            self._sums = self._add(self._sums, self._noted)
+            assert self._add is not None
+            self._add(self.sums(), self._noted)
             self._noted = []
 
 
@@ -166,30 +177,27 @@ class Maps:
         return self._maps[layer](inputs)
 
 
-def _add_products(sums: list[Tensor] | None, noted: Noted) -> list[Tensor]:
+def _add_products(sums: list[Tensor], noted: Noted) -> None:
     """Gradients of weights and biases from those of outputs, and inputs, of several ticks."""
     gradients, inputs = (torch.cat([factors[i] for factors in noted]) for i in range(2))
-    weight, bias = sums or (None, None)
-    return [add_product(weight, gradients.t(), inputs), add_sum(bias, gradients, 0)]
+    weight, bias = sums
+    add_product(weight, gradients.t(), inputs)
+    add_sum(bias, gradients, 0)
 
 
-def add_product(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     """Add a matrix product, or a batch of them, in place; sums of half-precision products are in single precision."""
-    if total is None:
-        return (left @ right).to(_precise(left))
     if total.dtype != left.dtype:
         total += left @ right
     elif total.ndim == 3:
         total.baddbmm_(left, right)
     else:
         total.addmm_(left, right)
-    return total
 
 
-def add_sum(total: Tensor | None, terms: Tensor, dim: int) -> Tensor:
+def add_sum(total: Tensor, terms: Tensor, dim: int) -> None:
     """Add a sum over one dimension, in place."""
-    summed = terms.sum(dim, dtype=_precise(terms))
-    return summed if total is None else total.add_(summed)
+    total += terms.sum(dim, dtype=total.dtype).view_as(total)
 
 
 def _precise(tensor: Tensor) -> torch.dtype:
