@@ -8,7 +8,8 @@
 | [`Thought`][], [`Trace`][] | what it makes of its inputs, tick by tick, and what happened inside |
 | [`ThoughtState`][] | what it remembers between inputs |
 | [`Thinking`][], [`Tick`][] | thinking tick by tick, to stop early |
-| [`certainty`][], [`split_positions`][] | how certain predictions are; predictions as answers at several positions |
+| [`certainty`][], [`CERTAINTIES`][] | how certain predictions are, on the mean over positions or at the least |
+| [`split_positions`][] | predictions as answers at several positions |
 | [`thought_loss`][], [`ThoughtLoss`][], [`tick_losses`][] | what is trained: the best and the surest tick |
 | [`READOUTS`][], [`Readout`][], [`readout_named`][] | one answer of many ticks |
 | [`ctc_loss`][], [`ctc_greedy`][] | answers that are written over time |
@@ -46,10 +47,18 @@ if TYPE_CHECKING:
     from merganser.thinking._pretrained import from_official
     from merganser.thinking._readout import READOUTS, Readout, readout_named
     from merganser.thinking._think import Thinking, Tick
-    from merganser.thinking._thought import Thought, ThoughtState, Trace, certainty, split_positions
+    from merganser.thinking._thought import (
+        CERTAINTIES,
+        Thought,
+        ThoughtState,
+        Trace,
+        certainty,
+        split_positions,
+    )
 
 _HOMES = {
     "Answers": "_answers",
+    "CERTAINTIES": "_thought",
     "CTM": "_model",
     "Calibration": "_calibration",
     "CalibrationBin": "_calibration",
@@ -80,6 +89,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CERTAINTIES",
     "CTM",
     "PRESETS",
     "READOUTS",
