@@ -110,8 +110,9 @@ def _show(found: _Found, halt_by: str) -> None:
     table = plain_table("test", *numbers, right=numbers)
     end, halted = found.end, found.halted
     table.add_row("all ticks", percent(end.accuracy), percent(found.end_whole), f"{end.ticks:.0f}", "", "")
+    where = " at the least certain position" if halt_by == "least" else ""
     table.add_row(
-        f"halted at a {halt_by} certainty of {halted.threshold:g}",
+        f"halted at a certainty of {halted.threshold:g}{where}",
         percent(halted.accuracy),
         percent(found.halted_whole),
         f"{halted.ticks:.1f}",
