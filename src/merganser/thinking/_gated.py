@@ -70,8 +70,10 @@ class Gated:
             yield (
                 block,
                 [
-                    _Layer(*(part[block] for part in layer), room.first(block.stop - begin))
-                    for layer, room in zip(parts, self._rooms, strict=True)
+                    _Layer(
+                        weight[block], bias[block], gate[block], out[block], room.first(block.stop - begin)
+                    )
+                    for (weight, bias, gate, out), room in zip(parts, self._rooms, strict=True)
                 ],
             )
 
