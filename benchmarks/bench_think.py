@@ -278,7 +278,10 @@ def flop(model: Any, inputs: Any) -> float:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    counter = FlopCounterMode(display=False)
+    def linear(rows: Any, weight: Any, *_: Any, **__: Any) -> int:
+        return 2 * rows[0] * weight[0] * weight[1]
+
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.mkldnn._linear_pointwise: linear})
     with torch.no_grad(), counter:
         model(inputs).read(torch.zeros(len(inputs), 2, dtype=torch.int64))
     return float(counter.get_total_flops())

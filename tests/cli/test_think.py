@@ -65,6 +65,8 @@ def test_running_says_what_stopping_saves(parity, command):
     table = command("think", "run", out, "--readout", "average", "--samples", 5, "--ticks", 2).stdout
     assert table.splitlines()[1].split()[-1] == "2"
     assert "halted at a certainty of 0.8" in table
+    least = command("think", "run", out, "--halt-by", "least").stdout
+    assert "halted at a certainty of 0.8 at the least certain position" in least
 
 
 def test_digits_have_no_map_of_positions(tmp_path, command):

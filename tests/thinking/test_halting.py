@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merganser.thinking import (
+    CERTAINTIES,
     CTM,
     READOUTS,
     Answers,
     CTMConfig,
     answers_of,
     calibration,
+    certainty,
     halting_curve,
     halting_point,
     halting_ticks,
@@ -139,6 +141,29 @@ def test_thinking_until_sure_gives_what_thinking_to_the_end_gave_there(readout, 
     expected = answers.probabilities(readout)[rows, :, :, stops]
     torch.testing.assert_close(found.probabilities, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.certainties, answers.certainties[rows, stops], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("by", CERTAINTIES)
+def test_thinking_stops_by_the_mean_or_by_the_least_certain_position(by):
+    torch.manual_seed(3)
+    model, inputs = CTM(SMALL), torch.randn(9, 3, 5)
+    answers = answers_of(model, inputs, torch.zeros(9, 2, dtype=torch.long))
+    certainties = answers.certainties_by(by)
+    threshold = certainties.median().item() + 1e-4
+    found = think_until(model, inputs, threshold=threshold, by=by)
+    stops = halting_ticks(certainties, threshold)
+    assert torch.equal(found.ticks, stops + 1)
+    torch.testing.assert_close(found.certainties, certainties[torch.arange(9), stops], atol=1e-5, rtol=1e-5)
+
+
+def test_the_least_certainty_is_that_of_the_position_that_is_least_certain():
+    logits = drawn(0, 4, 2, 3, 5)
+    answers = Answers(logits, torch.zeros(4, 5), torch.zeros(4, 2, dtype=torch.long))
+    single = torch.stack([certainty(logits[:, p]) for p in range(2)])
+    torch.testing.assert_close(answers.certainties_by("least"), single.amin(dim=0))
+    torch.testing.assert_close(answers.certainties_by("mean"), single.mean(dim=0))
+    with pytest.raises(ValueError, match="one of mean, least as `by`, found 'worst'"):
+        answers.certainties_by("worst")
 
 
 def test_samples_that_are_done_are_not_thought_about_any_more():

@@ -9,6 +9,7 @@ import typer
 
 from merganser.cli._output import Json, clear_errors, percent, plain_table, print_json, tables
 from merganser.thinking import (
+    CERTAINTIES,
     READOUTS,
     Calibration,
     HaltingPoint,
@@ -35,6 +36,12 @@ def run(
         ),
     ] = None,
     halt: Annotated[float, typer.Option(help="Certainty at which a sample is done.", min=0.0, max=1.0)] = 0.8,
+    halt_by: Annotated[
+        str,
+        typer.Option(
+            help="Which certainty: the mean of all positions, or the least.", metavar="|".join(CERTAINTIES)
+        ),
+    ] = "mean",
     ticks: Annotated[
         int | None,
         typer.Option(help="How long it thinks at most.", min=1, show_default="as long as in training"),
@@ -49,12 +56,19 @@ def run(
         model = open_thinker(trained.path).to(device)
         asked = Samples(*(part[:samples].to(device) for part in trained.task.test()))
         readout = readout or model.readout
-        found = _evaluated(model, asked, readout, halt, ticks)
+        found = _evaluated(model, asked, readout, _Halt(halt, halt_by), ticks)
     if as_json:
         head = {"out": str(trained.folder), "task": trained.task.name, "samples": len(asked.inputs)}
-        print_json({**head, "readout": readout, **found.facts()})
+        print_json({**head, "readout": readout, "halt_by": halt_by, **found.facts()})
     else:
-        _show(found)
+        _show(found, halt_by)
+
+
+class _Halt(NamedTuple):
+    """When a sample is done."""
+
+    threshold: float
+    by: str
 
 
 class _Found(NamedTuple):
@@ -75,7 +89,7 @@ class _Found(NamedTuple):
         }
 
 
-def _evaluated(model: Thinker[Any], asked: Samples, readout: str, halt: float, ticks: int | None) -> _Found:
+def _evaluated(model: Thinker[Any], asked: Samples, readout: str, halt: _Halt, ticks: int | None) -> _Found:
     answers = answers_of(model, *asked, ticks=ticks)
     end = halting_point(answers.scores(readout), answers.certainties, None)
     end_whole = float(answers.scores(readout, whole=True)[:, -1].double().mean())
@@ -85,24 +99,27 @@ def _evaluated(model: Thinker[Any], asked: Samples, readout: str, halt: float, t
 
 
 def _until_sure(
-    model: Thinker[Any], asked: Samples, readout: str, halt: float, ticks: int | None
+    model: Thinker[Any], asked: Samples, readout: str, halt: _Halt, ticks: int | None
 ) -> tuple[HaltingPoint, float]:
     """What thinking until sure gives: nothing is thought that is not used."""
-    found = think_until(model, asked.inputs, threshold=halt, readout=readout, ticks=ticks)
+    found = think_until(
+        model, asked.inputs, threshold=halt.threshold, by=halt.by, readout=readout, ticks=ticks
+    )
     right = found.probabilities.argmax(dim=2) == asked.targets
     used, most = float(found.ticks.double().mean()), ticks or model.config.ticks
-    reached = float((found.certainties >= halt).double().mean())
-    point = HaltingPoint(halt, float(right.double().mean()), used, 1 - used / most, reached)
+    reached = float((found.certainties >= halt.threshold).double().mean())
+    point = HaltingPoint(halt.threshold, float(right.double().mean()), used, 1 - used / most, reached)
     return point, float(right.all(dim=1).double().mean())
 
 
-def _show(found: _Found) -> None:
+def _show(found: _Found, halt_by: str) -> None:
     numbers = ("accuracy", "all positions right", "ticks", "saved", "sure")
     table = plain_table("test", *numbers, right=numbers)
     end, halted = found.end, found.halted
     table.add_row("all ticks", percent(end.accuracy), percent(found.end_whole), f"{end.ticks:.0f}", "", "")
+    where = " at the least certain position" if halt_by == "least" else ""
     table.add_row(
-        f"halted at a certainty of {halted.threshold:g}",
+        f"halted at a certainty of {halted.threshold:g}{where}",
         percent(halted.accuracy),
         percent(found.halted_whole),
         f"{halted.ticks:.1f}",

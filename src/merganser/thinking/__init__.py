@@ -11,7 +11,8 @@
 | [`Thought`][], [`Trace`][] | what it makes of its inputs, tick by tick, and what happened inside |
 | [`ThoughtState`][], [`LSTMState`][] | what it remembers between inputs |
 | [`Thinking`][], [`Tick`][] | thinking tick by tick, to stop early |
-| [`certainty`][], [`split_positions`][] | how certain predictions are; predictions as answers at several positions |
+| [`certainty`][], [`CERTAINTIES`][] | how certain predictions are, on the mean over positions or at the least |
+| [`split_positions`][] | predictions as answers at several positions |
 | [`thought_loss`][], [`ThoughtLoss`][], [`tick_losses`][] | what is trained: the best and the surest tick |
 | [`READOUTS`][], [`Readout`][], [`readout_named`][] | one answer of many ticks |
 | [`ctc_loss`][], [`ctc_greedy`][] | answers that are written over time |
@@ -60,11 +61,19 @@ if TYPE_CHECKING:
     from merganser.thinking._readout import READOUTS, Readout, readout_named
     from merganser.thinking._think import Thinking, Tick
     from merganser.thinking._thinker import Thinker
-    from merganser.thinking._thought import Thought, ThoughtState, Trace, certainty, split_positions
+    from merganser.thinking._thought import (
+        CERTAINTIES,
+        Thought,
+        ThoughtState,
+        Trace,
+        certainty,
+        split_positions,
+    )
     from merganser.thinking._ways import Ways, find_ways
 
 _HOMES = {
     "Answers": "_answers",
+    "CERTAINTIES": "_thought",
     "CTM": "_model",
     "Calibration": "_calibration",
     "CalibrationBin": "_calibration",
@@ -107,6 +116,7 @@ _HOMES = {
 
 __all__ = [
     "BASELINES",
+    "CERTAINTIES",
     "CTM",
     "LSTM",
     "PRESETS",

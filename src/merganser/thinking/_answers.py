@@ -12,7 +12,7 @@ from torch import Tensor
 from merganser.models import evaluating
 from merganser.thinking._readout import readout_named
 from merganser.thinking._thinker import Thinker
-from merganser.thinking._thought import split_positions
+from merganser.thinking._thought import certainty, split_positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,17 @@ class Answers:
             ValueError: If there is no such readout.
         """
         return self.probabilities(readout).argmax(dim=2) == self.targets[:, :, None]
+
+    def certainties_by(self, by: str) -> Float[Tensor, "samples ticks"]:
+        """How sure the model was, in [0, 1], on the mean over positions or at the least certain one.
+
+        Args:
+            by: One of [`CERTAINTIES`][].
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        return certainty(self.logits.flatten(1, 2), self.logits.shape[1], by=by)
 
     def scores(self, readout: str | None = None, *, whole: bool = False) -> Float[Tensor, "samples ticks"]:
         """Share of positions that are right, after each tick, in [0, 1].

@@ -60,17 +60,18 @@ class Attention(nn.Module):
         keys, values = both.view(batch, count, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         return Tokens(keys.contiguous(), values.contiguous())
 
-    def question(self, rows: int) -> TiedMap:
+    def question(self, rows: int, ticks: int) -> TiedMap:
         """From synchronisation to queries that need no scaling, for all ticks of a thought.
 
         Two maps with nothing between are one. The product of their weights is taken once.
 
         Args:
             rows: Of the batch.
+            ticks: Of the thought.
         """
         scale = math.sqrt(self.heads / self.out.in_features)
         weight, bias = self.query.weight * scale, self.query.bias * scale
-        return TiedMap(weight @ self.ask.weight, weight @ self.ask.bias + bias, rows)
+        return TiedMap(weight @ self.ask.weight, weight @ self.ask.bias + bias, rows, ticks=ticks)
 
     def forward(
         self,
@@ -141,11 +142,9 @@ class _Attend(torch.autograd.Function):
         return torch.bmm(for_logits, keys) if ctx.needs_input_grad[0] else None, None, None, None
 
 
-def _add_products(sums: list[Tensor] | None, noted: Noted) -> list[Tensor]:
+def _add_products(sums: list[Tensor], noted: Noted) -> None:
     """Gradients of keys, from those of logits and queries; of values, from shares and gradients of mixtures."""
     for_logits, query, used, gradient = (torch.cat([factors[i] for factors in noted], 1) for i in range(4))
-    keys, values = sums or (None, None)
-    return [
-        add_product(keys, for_logits.transpose(1, 2), query),
-        add_product(values, used.transpose(1, 2), gradient),
-    ]
+    keys, values = sums
+    add_product(keys, for_logits.transpose(1, 2), query)
+    add_product(values, used.transpose(1, 2), gradient)

@@ -1,8 +1,9 @@
 r"""When to stop thinking: at the first tick whose certainty reaches a threshold, sample by sample.
 
 With certainties $c_{bt}$ and a threshold $\theta$, sample $b$ stops at $\min \{t : c_{bt} \ge \theta\}$, or at the last
-tick if there is none. [`think_until`][] does that: samples that are done leave the batch. [`halting_curve`][] says of
-thoughts that were thought to the end what thresholds would have saved, and cost.
+tick if there is none. Of several positions the mean certainty counts, or the least: see [`certainty`][].
+[`think_until`][] does that: samples that are done leave the batch. [`halting_curve`][] says of thoughts that were
+thought to the end what thresholds would have saved, and cost.
 
 References:
     Darlow et al., *Continuous Thought Machines*, NeurIPS 2025, section 4.1, https://arxiv.org/abs/2505.05522
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from merganser.models import evaluating
 from merganser.thinking._readout import readout_named
-from merganser.thinking._thought import split_positions
+from merganser.thinking._thought import certainty, split_positions
 
 if TYPE_CHECKING:
     from merganser.thinking._thinker import Thinker
@@ -69,7 +70,7 @@ def halting_point(
 
     Args:
         scores: How good the answer after each tick is, in [0, 1].
-        certainties: In [0, 1].
+        certainties: In [0, 1]; for the least certain position those of [`Answers.certainties_by`][].
         threshold: The certainty that is enough; None to use all ticks.
     """
     ticks = certainties.shape[1]
@@ -91,7 +92,7 @@ def halting_curve(
 
     Args:
         scores: How good the answer after each tick is, in [0, 1].
-        certainties: In [0, 1].
+        certainties: In [0, 1]; for the least certain position those of [`Answers.certainties_by`][].
         thresholds: Certainties that are enough.
     """
     return tuple(halting_point(scores, certainties, threshold) for threshold in (*thresholds, None))
@@ -103,7 +104,7 @@ class Stopped(NamedTuple):
     Attributes:
         probabilities: Of each class.
         ticks: How many each sample took.
-        certainties: How sure the model was at the tick where it stopped, in [0, 1].
+        certainties: How sure the model was at the tick where it stopped, in [0, 1]; by what made it stop.
     """
 
     probabilities: Float[Tensor, "batch positions classes"]
@@ -116,6 +117,7 @@ def think_until(
     inputs: Float[Tensor, "batch ..."],
     *,
     threshold: float = 0.8,
+    by: str = "mean",
     readout: str | None = None,
     ticks: int | None = None,
 ) -> Stopped:
@@ -125,14 +127,15 @@ def think_until(
         model: The model, which is left in the mode it was in.
         inputs: What it takes.
         threshold: The certainty that is enough, in [0, 1].
+        by: Whether the mean certainty of all positions has to be that high, or the least; one of [`CERTAINTIES`][].
         readout: How the answer is made of the ticks so far; one of [`READOUTS`][], None for
             the model's own.
         ticks: How many at most; None for what the configuration says.
 
     Raises:
-        ValueError: If there is no such readout, or the model cannot think tick by tick.
+        ValueError: If there is no such readout or `by`, or the model cannot think tick by tick.
     """
-    read, found, sure = readout_named(readout or model.readout), [], []
+    read, found, sure, enough = readout_named(readout or model.readout), [], [], []
     used = torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
     with evaluating(model), torch.no_grad():
         thinking = model.think(inputs, ticks=ticks)
@@ -140,11 +143,13 @@ def think_until(
             found.append(_spread(tick.predictions, tick.rows, len(inputs)))
             sure.append(_spread(tick.certainties, tick.rows, len(inputs)))
             used[tick.rows] += 1
-            thinking.keep(tick.certainties < threshold)
+            reached = certainty(tick.predictions, model.config.positions, by=by)
+            enough.append(_spread(reached, tick.rows, len(inputs)))
+            thinking.keep(reached < threshold)
     logits = split_positions(torch.stack(found, dim=-1), model.config.positions)
-    certainties = torch.stack(sure, dim=-1)
     rows, last = torch.arange(len(inputs), device=inputs.device), used - 1
-    return Stopped(read(logits, certainties)[rows, :, :, last], used, certainties[rows, last])
+    probabilities = read(logits, torch.stack(sure, dim=-1))[rows, :, :, last]
+    return Stopped(probabilities, used, torch.stack(enough, dim=-1)[rows, last])
 
 
 def _spread(values: Tensor, rows: Tensor, batch: int) -> Tensor:

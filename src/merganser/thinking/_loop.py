@@ -54,12 +54,12 @@ class Loop:
         self.activations = state.activations
         dtype = working_dtype(state.history)
         self.history = History(state.history, ticks, dtype)
-        self._maps, self._gated = Maps(), model.neurons.begin(dtype)
+        self._maps, self._gated = Maps(ticks), model.neurons.begin(dtype)
         self._action = state.action
         self._rates = None if model.action is None else model.action.rates()
         self._question = self._attended = None
         if model.attention is not None and observed.tokens is not None:
-            self._question = model.attention.question(state.batch)
+            self._question = model.attention.question(state.batch, ticks)
             self._attended = Attended(observed.tokens)
         self.attention: list[Tensor] = []
 

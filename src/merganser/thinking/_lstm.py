@@ -85,7 +85,8 @@ class LSTM(Thinker[BaselineConfig]):
         Raises:
             ValueError: If there are no ticks, or inputs and state are of different batches.
         """
-        count, steps = self._checked(ticks), self._begin(inputs, state, weights=trace)
+        count = self._checked(ticks)
+        steps = self._begin(inputs, state, count, weights=trace)
         last = [steps.advance() for _ in range(count)]
         hidden = torch.stack([each.hidden for each in last])
         kept = None
@@ -115,7 +116,7 @@ class LSTM(Thinker[BaselineConfig]):
             ValueError: As for a call, or if the model has no head.
         """
         with torch.no_grad():
-            steps = self._begin(inputs, state)
+            steps = self._begin(inputs, state, self._checked(ticks))
         return self._thinking(steps, steps.reached().batch, ticks)
 
     def start(self, batch: int) -> LSTMState:
@@ -126,9 +127,11 @@ class LSTM(Thinker[BaselineConfig]):
         """
         return LSTMState(tuple(cell.start(batch) for cell in self._cells()))
 
-    def _begin(self, inputs: Tensor | None, state: LSTMState | None, *, weights: bool = False) -> _Steps:
+    def _begin(
+        self, inputs: Tensor | None, state: LSTMState | None, ticks: int, *, weights: bool = False
+    ) -> _Steps:
         observed = observe(self, inputs, None if state is None else state.batch)
-        return _Steps(self, observed, state or self.start(observed.batch), weights=weights)
+        return _Steps(self, observed, state or self.start(observed.batch), ticks, weights=weights)
 
     def _cells(self) -> list[Cell]:
         return [cell for cell in self.cells if isinstance(cell, Cell)]
@@ -137,13 +140,15 @@ class LSTM(Thinker[BaselineConfig]):
 class _Steps:
     """A thought in progress."""
 
-    def __init__(self, model: LSTM, observed: Observed, state: LSTMState, *, weights: bool) -> None:
+    def __init__(
+        self, model: LSTM, observed: Observed, state: LSTMState, ticks: int, *, weights: bool
+    ) -> None:
         self._model, self._observed, self._weights = model, observed, weights
         self.grid = observed.grid
-        self._cells, self._states, self._maps = model._cells(), list(state.cells), Maps()
+        self._cells, self._states, self._maps = model._cells(), list(state.cells), Maps(ticks)
         self._question = self._attended = None
         if model.attention is not None and observed.tokens is not None:
-            self._question = model.attention.question(state.batch)
+            self._question = model.attention.question(state.batch, ticks)
             self._attended = Attended(observed.tokens)
         self.attention: list[Tensor] = []
 

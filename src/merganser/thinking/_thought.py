@@ -17,6 +17,9 @@ Read = Callable[[Tensor], Tensor]
 S = TypeVar("S")
 """What a thought goes on from."""
 
+CERTAINTIES = ("mean", "least")
+"""How the certainties of several positions are one: their mean, or the least of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ThoughtState:
@@ -214,17 +217,33 @@ def split_positions(
 
 
 def certainty(
-    predictions: Float[Tensor, "batch outputs *ticks"], positions: int = 1
+    predictions: Float[Tensor, "batch outputs *ticks"], positions: int = 1, *, by: str = "mean"
 ) -> Float[Tensor, "batch *ticks"]:
-    r"""How certain predictions are, $1 - \frac{1}{P} \sum_p H_p / \ln K$, between 0 (all classes alike) and 1.
+    r"""How certain predictions are, between 0 (all classes alike) and 1.
+
+    | by | formula |
+    | --- | --- |
+    | `mean` | $1 - \frac{1}{P} \sum_p H_p / \ln K$, the paper's |
+    | `least` | $1 - \max_p H_p / \ln K$, of the least certain position |
 
     Args:
         predictions: Logits.
         positions: P, how many answers of K classes they are.
+        by: One of [`CERTAINTIES`][].
+
+    Raises:
+        ValueError: If `by` is something else.
+
+    Examples:
+        >>> half = torch.tensor([[90.0, 0.0, 0.0, 0.0]])  # sure at one position of two
+        >>> round(certainty(half, 2).item(), 3), round(certainty(half, 2, by="least").item(), 3)
+        (0.5, 0.0)
     """
+    if by not in CERTAINTIES:
+        raise ValueError(f"Expected one of {', '.join(CERTAINTIES)} as `by`, found {by!r}.")
     logits = split_positions(predictions, positions)
     if logits.dtype in (torch.bfloat16, torch.float16):
         logits = logits.float()
     logs = logits.log_softmax(2)
     entropies = -(logs.exp() * logs).sum(2) / math.log(logits.shape[2])
-    return 1 - entropies.mean(1)
+    return 1 - (entropies.mean(1) if by == "mean" else entropies.amax(1))
