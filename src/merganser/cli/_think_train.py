@@ -33,7 +33,7 @@ MODELS = ("ctm", *BASELINES)
 
 def train(
     task: Annotated[
-        str, typer.Argument(help="What it learns.", metavar="parity|digits|maze", show_default=False)
+        str, typer.Argument(help="What it learns.", metavar="parity|digits|maze|fashion", show_default=False)
     ],
     out: Annotated[
         Path, typer.Option(help="The folder of the training.", rich_help_panel=OUTPUT_PANEL, metavar="DIR")
@@ -75,6 +75,15 @@ def train(
             rich_help_panel=_MODEL_PANEL,
         ),
     ] = "ctm",
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="A model to begin with, or the folder of a training.",
+            metavar="DIR",
+            show_default=False,
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None,
     ticks: Annotated[
         int | None,
         typer.Option(help="How long it thinks.", min=1, show_default="by task", rich_help_panel=_MODEL_PANEL),
@@ -142,7 +151,7 @@ def train(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model that thinks on a task.
+    """Train a model that thinks: on parity, pictures, or the ways through mazes.
 
     A training that was stopped goes on when the same command is given again; of several seeds, those that are over are
     not trained again.
@@ -150,8 +159,9 @@ def train(
     with clear_errors():
         options = {"length": length, "size": size, "route": route, "family": family, "data": data}
         asked, chosen = asked_task(task, options), _chosen(seed, seeds)
-        fields = {"ticks": ticks, "neurons": neurons, "width": width, "memory": memory, "seed": seed}
-        config = _config(asked, model, preset, fields)
+        fields = {"ticks": ticks, "neurons": neurons, "width": width, "memory": memory}
+        begun = None if start is None else _start(start, seeds, {"preset": preset, **fields})
+        config = None if begun else _config(asked, model, preset, {**fields, "seed": seed})
         settings = ThinkingTraining(
             steps=steps,
             seconds=seconds,
@@ -165,7 +175,7 @@ def train(
         with watched(settings, chosen, quiet=quiet) as watch:
             if seeds is None:
                 tell = None if watch is None else partial(watch, chosen[0])
-                trained = train_thinking(asked, config, out, settings, device=device, watch=tell)
+                trained = train_thinking(asked, config, out, settings, start=begun, device=device, watch=tell)
             else:
                 trained = train_seeds(asked, config, out, settings, seeds=chosen, device=device, watch=watch)
         if isinstance(trained, ThinkingTrained):

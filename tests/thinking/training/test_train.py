@@ -195,3 +195,17 @@ class TestRefusals:
     def test_numbers_out_of_range(self, wrong):
         with pytest.raises(ValueError, match=f"`{next(iter(wrong))}`"):
             ThinkingTraining(**wrong)
+
+
+def test_a_training_begins_with_a_model_that_is_there(tmp_path):
+    first = train_thinking(Parity(4), None, tmp_path / "first", replace(SETTINGS, steps=6, every=3))
+    again = train_thinking(
+        Parity(4), None, tmp_path / "again", replace(SETTINGS, steps=1, learning_rate=1e-9), start=first.path
+    )
+    assert again.rows[0].validation == first.rows[-1].validation
+    begun, ended = (CTM.from_pretrained(each.path).state_dict() for each in (first, again))
+    assert all(torch.allclose(begun[name], ended[name], atol=1e-6) for name in begun)
+    with pytest.raises(ValueError, match="Both a start and a configuration"):
+        train_thinking(Parity(4), Parity(4).config(), tmp_path / "third", start=first.path)
+    with pytest.raises(ValueError, match="asks for 5 answers"):
+        train_thinking(Parity(5), None, tmp_path / "third", start=first.path)

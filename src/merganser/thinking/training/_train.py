@@ -22,7 +22,7 @@ from merganser.thinking._answers import Answers, answers_of
 from merganser.thinking._baseline_config import ThinkerConfig
 from merganser.thinking._halting import HaltingPoint, halting_point
 from merganser.thinking._loss import thought_loss
-from merganser.thinking._pretrained import new_thinker
+from merganser.thinking._pretrained import new_thinker, open_thinker
 from merganser.thinking._thinker import Thinker
 from merganser.thinking._thought import split_positions
 from merganser.thinking.training._checkpoint import load_checkpoint, save_checkpoint
@@ -72,6 +72,7 @@ def train_thinking(
     folder: str | Path,
     settings: ThinkingTraining | None = None,
     *,
+    start: str | Path | None = None,
     device: str = "cpu",
     watch: Callable[[ThinkingRow], None] | None = None,
 ) -> ThinkingTrained:
@@ -85,6 +86,8 @@ def train_thinking(
         config: What it is made of, a thought machine or a baseline; None for the task's own small model.
         folder: Where to; new, empty, or the folder of this very training.
         settings: How.
+        start: A model to begin with in place of drawn weights, as [`open_thinker`][merganser.thinking.open_thinker]
+            takes it; its configuration is taken, too.
         device: Where to compute, as torch names it.
         watch: Called with each row of the history.
 
@@ -92,14 +95,19 @@ def train_thinking(
         What came of it.
 
     Raises:
-        ValueError: If the model's answers are not those of the task.
+        ValueError: If the model's answers are not those of the task, or a configuration is given beside a start.
         NonFiniteOutputError: If the loss becomes NaN or infinite. Checkpoints stay.
         RunError: If the folder holds another training.
         OutputError: If the folder holds something else, or cannot be written.
         CheckpointError: If a checkpoint is damaged.
     """
-    config, settings = config or task.config(), settings or ThinkingTraining()
-    place = Path(folder).expanduser()
+    if start is not None and config is not None:
+        raise ValueError(
+            "Both a start and a configuration are given. A start has its own; leave `config` out."
+        )
+    begun = None if start is None else open_thinker(start)
+    config = begun.config if begun is not None else config or task.config()
+    settings, place = settings or ThinkingTraining(), Path(folder).expanduser()
     _check_fit(task, config)
     of = {
         "task": {"kind": task.name, **asdict(task)},  # pyright: ignore[reportArgumentType]
@@ -107,10 +115,12 @@ def train_thinking(
         "settings": asdict(settings),
         "versions": {"merganser": __version__, "torch": torch.__version__},
     }
+    if start is not None:
+        of["start"] = str(start)
     found = begin(place, of)
     if found is None:
         with _seeded(settings.seed, 0):
-            model = new_thinker(config).to(device)
+            model = (begun or new_thinker(config)).to(device)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         with _threads(parameters):
             journal = _Journal(task, model, place, settings, watch)
