@@ -55,6 +55,16 @@ def test_the_same_command_again_takes_no_step(parity, command):
     assert "`task.length` was 4 there, and is 5 now" in other.stderr
 
 
+def test_a_training_begins_with_the_model_of_another(parity, command, tmp_path):
+    out, _ = parity
+    few = ("think", "train", "parity", "--length", 4, "--steps", 1, "--batch", 4, "--start", out)
+    said = last_json(command(*few, "--out", tmp_path / "more", "--json"))
+    assert json.loads((tmp_path / "more/model/config.json").read_text())["neurons"] == 32
+    assert said["steps"] == 1
+    refused = command(*few, "--ticks", 5, "--out", tmp_path / "other", code=2)
+    assert "has its own parts. Leave --ticks out" in " ".join(refused.stderr.split())
+
+
 def test_running_says_what_stopping_saves(parity, command):
     out, said = parity
     found = last_json(command("think", "run", out, "--halt", 0.0, "--json"))

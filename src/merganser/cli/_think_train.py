@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from merganser._errors import ConfigError
+from merganser._training_folder import TRAINING_NAME
 from merganser.cli._output import FAILED, OUTPUT_PANEL, Json, Quiet, clear_errors, print_json
 from merganser.cli._think_said import facts_of, facts_of_seeds, show_seeds, show_training, watched
 from merganser.cli._think_tasks import asked_config, asked_task
@@ -21,6 +22,7 @@ from merganser.thinking.training import (
     ThinkingTask,
     ThinkingTrained,
     ThinkingTraining,
+    open_thinking,
     train_seeds,
     train_thinking,
 )
@@ -220,6 +222,14 @@ def _chosen(seed: int | None, seeds: str | None) -> list[int]:
     if min(numbers) < 0:
         raise ConfigError(f"Expected --seeds that are not negative, found {seeds!r}.")
     return numbers
+
+
+def _start(start: Path, seeds: str | None, made: Mapping[str, Any]) -> Path:
+    """The model to begin with, which has its own parts."""
+    given = [name for name, value in {"seeds": seeds, **made}.items() if value is not None]
+    if given:
+        raise ConfigError(f"A model to begin with has its own parts. Leave --{given[0]} out.")
+    return open_thinking(start).path if (start / TRAINING_NAME).exists() else start
 
 
 def _config(task: ThinkingTask, model: str, preset: str | None, fields: Mapping[str, Any]) -> ThinkerConfig:
