@@ -120,7 +120,7 @@ def test_a_baseline_is_trained_run_and_shown_as_the_thought_machine_is(
     assert abs(said["parameters"] - machine["parameters"]) <= 0.02 * machine["parameters"]
     page = (out / "report.html").read_text()
     assert f"{words}, {said['parameters']:,} numbers trained" in page
-    several = ["From tick to tick", "When to stop", "Inside, sample 3"]
+    several = ["From tick to tick", "When to stop", "Watch it think"]
     assert [title in page for title in several] == [model == "lstm"] * 3
     found = last_json(command("think", "run", out, "--halt", 1.0, "--json"))
     assert found["readout"] == ("instant" if model == "lstm" else "certain")
