@@ -97,6 +97,20 @@ def test_mazes_follow_from_their_generator_and_starts_are_even():
         assert counts.min() > 880
 
 
+class Zeros(np.random.Generator):
+    """Draws the smallest number there is, as any generator does once in a while."""
+
+    def random(self, size=None, dtype=np.float64, out=None):
+        return np.zeros(size, dtype)
+
+
+@pytest.mark.parametrize("family", ["depth-first", "prim"])
+def test_all_cells_are_reached_whatever_is_drawn(family):
+    mazes = draw_mazes(3, 9, family=family, rng=Zeros(np.random.PCG64(0)))
+    assert mazes.passages[:, 1::2, 1::2].all()
+    assert (mazes.passages.sum(axis=(1, 2)) == 31).all()
+
+
 def test_first_joins_of_prim_are_even():
     """In 2×2 cells any three of the four walls open, each three as likely as the others."""
     mazes = drawn(4000, 5, "prim")

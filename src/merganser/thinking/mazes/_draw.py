@@ -27,6 +27,8 @@ from merganser.thinking.mazes._mazes import Mazes
 _AT_ONCE = 1024
 """Mazes whose algorithm runs together; more would not fit into the cache."""
 _OPENED = 0.1
+_LEAST = np.float32(1e-30)
+"""A drawn number may be 0; a neighbour that is there must be likelier than one that is not."""
 _SMALLEST = 5
 
 Grids = Bool[np.ndarray, "mazes rows columns"]
@@ -123,7 +125,8 @@ def _depth_first(number: int, side: int, rng: np.random.Generator) -> Grids:
     depths, left = np.zeros(number, dtype=np.int64), np.full(number, side * side - 1)
     while len(every):
         new = grid.new[now[:, None] + grid.steps]
-        directions = (new * rng.random(new.shape, dtype=np.float32)).argmax(axis=1)
+        chances = np.maximum(rng.random(new.shape, dtype=np.float32), _LEAST)
+        directions = (new * chances).argmax(axis=1)
         goes = new.any(axis=1)
         on, back = np.flatnonzero(goes), np.flatnonzero(~goes)
         now[on] = grid.join(now[on], directions[on])
