@@ -106,12 +106,12 @@ def train_thinking(
             "Both a start and a configuration are given. A start has its own; leave `config` out."
         )
     begun = None if start is None else open_thinker(start)
-    config = begun.config if begun is not None else config or task.config()
+    made: ThinkerConfig = begun.config if begun is not None else config or task.config()
     settings, place = settings or ThinkingTraining(), Path(folder).expanduser()
-    _check_fit(task, config)
+    _check_fit(task, made)
     of = {
         "task": {"kind": task.name, **asdict(task)},  # pyright: ignore[reportArgumentType]
-        "config": config.to_dict(),
+        "config": made.to_dict(),
         "settings": asdict(settings),
         "versions": {"merganser": __version__, "torch": torch.__version__},
     }
@@ -120,7 +120,7 @@ def train_thinking(
     found = begin(place, of)
     if found is None:
         with _seeded(settings.seed, 0):
-            model = (begun or new_thinker(config)).to(device)
+            model = (begun or new_thinker(made)).to(device)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         with _threads(parameters):
             journal = _Journal(task, model, place, settings, watch)
