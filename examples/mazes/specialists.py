@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import merganser
-from merganser.run import EvolveSettings, evolve_settings
+from merganser.run import Budget, EvolveSettings, SearchSettings, TaskSettings, evolve_settings
 from merganser.thinking import CTM, find_ways
 from merganser.thinking.mazes import FAMILIES, mazes_of
 from merganser.thinking.training import MazeRoutes, ThinkingTraining, open_thinking, train_thinking
@@ -79,14 +79,12 @@ def models(start: Path, out: Path, steps: int, evaluations: int, seed: int) -> I
 def search(parents: list[Path], task: MazeRoutes, evaluations: int, seed: int) -> EvolveSettings:
     """Natural niches on training mazes of both families."""
     fields = f"size={task.size}&length={task.length}&samples=128"
-    return EvolveSettings.model_validate(
-        {
-            "models": [str(parent) for parent in parents],
-            "tasks": [{"task": f"think:maze?family={family}&{fields}"} for family in SPECIALITIES],
-            "search": {"method": "natural-niches", "population": 12},
-            "budget": {"evaluations": evaluations},
-            "seed": seed,
-        }
+    return EvolveSettings(
+        models=tuple(map(str, parents)),
+        tasks=tuple(TaskSettings(f"think:maze?family={family}&{fields}") for family in SPECIALITIES),
+        search=SearchSettings("natural-niches", population=12),
+        budget=Budget(evaluations),
+        seed=seed,
     )
 
 
