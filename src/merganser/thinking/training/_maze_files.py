@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from merganser._errors import ConfigError
 from merganser.thinking._config import CTMConfig
-from merganser.thinking.mazes import MOVES, Mazes, augmented, read_mazes, routes
-from merganser.thinking.training._maze_routes import LOOK_AHEAD, maze_config, maze_samples
+from merganser.thinking.mazes import Mazes, augmented, read_mazes, routes
+from merganser.thinking.training._route_task import RouteTask, maze_samples
 from merganser.thinking.training._task import VALIDATION, Samples
 
 _LOOKED_AT = 512
@@ -20,7 +19,7 @@ _LOOKED_AT = 512
 
 
 @dataclass(frozen=True, slots=True)
-class MazeFiles:
+class MazeFiles(RouteTask):
     """The task [`MazeRoutes`][] on mazes in files: `train` and `test` below one folder, one PNG a maze.
 
     Each maze of a batch is turned or mirrored at random. Needs `pip install 'merganser[film]'`.
@@ -37,29 +36,10 @@ class MazeFiles:
     folder: str
     length: int = 100
 
-    def __post_init__(self) -> None:
-        if self.length < 1:
-            raise ConfigError(f"Expected routes of at least one step, found a length of {self.length}.")
-
     @property
     def name(self) -> str:
         """`maze-files`."""
         return "maze-files"
-
-    @property
-    def positions(self) -> int:
-        """One for each step."""
-        return self.length
-
-    @property
-    def classes(self) -> int:
-        """Four moves, and waiting."""
-        return len(MOVES)
-
-    @property
-    def look_ahead(self) -> int:
-        """The paper's five steps."""
-        return LOOK_AHEAD
 
     def config(self, **changes: Any) -> CTMConfig:
         """The model that [`MazeRoutes.config`][] gives for mazes of this size.
@@ -67,7 +47,7 @@ class MazeFiles:
         Raises:
             ConfigError: If a field is unknown or its value wrong.
         """
-        return maze_config(self, max(self._mazes("test").shape), changes)
+        return self.model_for(max(self._mazes("test").shape), changes)
 
     def batch(self, size: int, *, seed: int, step: int) -> Samples:
         """Mazes drawn from the training files for one step."""

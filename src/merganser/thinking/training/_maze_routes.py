@@ -6,47 +6,27 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Int
 
 from merganser._errors import ConfigError
 from merganser.thinking._config import CTMConfig
-from merganser.thinking.mazes import FAMILIES, MOVES, Mazes, draw_mazes, joined, pictures, routes, wall_codes
-from merganser.thinking.training._task import Samples, ThinkingTask
+from merganser.thinking.mazes import FAMILIES, Mazes, draw_mazes, joined, routes, wall_codes
+from merganser.thinking.training._route_task import RouteTask, maze_samples
+from merganser.thinking.training._task import Samples
 
-LOOK_AHEAD = 5
-"""Steps beyond those that are right which are trained, as in the paper."""
 _LOOKED_AT, _TESTED = 512, 2_048
 _PARTS = {"validation": 0, "test": 1}
 """Of eight parts of all walls, those that are held out; the others are trained on."""
 _ALL_PARTS = 8
 _SMALLEST = 9
-_SMALL = 15
-"""Largest mazes for which the small model is meant."""
-_SMALL_MODEL = {
-    "ticks": 16,
-    "neurons": 256,
-    "width": 64,
-    "heads": 4,
-    "memory": 8,
-    "hidden": 8,
-    "synapse_depth": 3,
-    "output_neurons": 128,
-    "action_neurons": 128,
-    "self_pairs": 16,
-    "backbone": "resnet18-1",
-    "positional": "fourier",
-}
 
 
 @dataclass(frozen=True, slots=True)
-class MazeRoutes:
+class MazeRoutes(RouteTask):
     """From the picture of a maze to the route from start to goal: at each step up, down, left, right or wait.
 
     Mazes are drawn anew for each step; 512 are looked at and 2,048 tested, the same for all trainings. Of all walls an
@@ -73,8 +53,7 @@ class MazeRoutes:
     family: str = "depth-first"
 
     def __post_init__(self) -> None:
-        if self.length < 1:
-            raise ConfigError(f"Expected routes of at least one step, found a length of {self.length}.")
+        RouteTask.__post_init__(self)
         if self.size < _SMALLEST:
             raise ConfigError(
                 f"Expected mazes of at least {_SMALLEST} pixels, found {self.size}: smaller ones have too few walls to "
@@ -87,28 +66,13 @@ class MazeRoutes:
         """`maze`."""
         return "maze"
 
-    @property
-    def positions(self) -> int:
-        """One for each step."""
-        return self.length
-
-    @property
-    def classes(self) -> int:
-        """Four moves, and waiting."""
-        return len(MOVES)
-
-    @property
-    def look_ahead(self) -> int:
-        """The paper's five steps."""
-        return LOOK_AHEAD
-
     def config(self, **changes: Any) -> CTMConfig:
         """A model of 256 neurons that thinks for 16 ticks; for mazes of more than 15 pixels the paper's.
 
         Raises:
             ConfigError: If a field is unknown or its value wrong.
         """
-        return maze_config(self, self.size, changes)
+        return self.model_for(self.size, changes)
 
     def mazes(self, number: int, part: str, *key: int) -> Mazes:
         """Mazes that follow from a key.
@@ -150,33 +114,6 @@ class MazeRoutes:
             TaskError: If no way leads from a start to its goal.
         """
         return maze_samples(mazes, routes(mazes, self.length))
-
-
-def maze_config(task: ThinkingTask, size: int, changes: Mapping[str, Any]) -> CTMConfig:
-    """A model for mazes of a size, with some fields changed.
-
-    Args:
-        task: What it answers.
-        size: Pixels of a side.
-        changes: Fields that shall be others.
-
-    Raises:
-        ConfigError: If a field is unknown or its value wrong.
-    """
-    answers = {"outputs": task.classes * task.positions, "positions": task.positions, "channels": 3}
-    if size > _SMALL:
-        return CTMConfig.preset("maze-39", **{**changes, **answers})
-    return CTMConfig.from_dict({**_SMALL_MODEL, **changes, **answers})
-
-
-def maze_samples(mazes: Mazes, moves: Int[np.ndarray, "mazes length"]) -> Samples:
-    """What a model sees of mazes, and what it shall answer.
-
-    Args:
-        mazes: The mazes.
-        moves: The right routes.
-    """
-    return Samples(torch.from_numpy(pictures(mazes)), torch.from_numpy(moves))
 
 
 @lru_cache(maxsize=4)
