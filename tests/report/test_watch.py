@@ -61,3 +61,14 @@ def test_what_became_of_a_sample_is_said():
     assert said(3, 3, 4, 4, 4) == ("2 steps: solved", "all right")
     assert said(3, 1, 4, 4, 4) == ("2 steps: wrong at step 2", "4 of 5 right")
     assert said(1, 3, 3, 0, 4)[0] == "2 steps: solved"  # another way
+
+
+def test_a_route_that_is_cut_off_is_not_called_solved():
+    passages = np.zeros((1, 3, 7), dtype=bool)
+    passages[0, 1, 1:6] = True
+    maze = pictures(Mazes(passages, starts=np.array([[1, 1]]), goals=np.array([[1, 5]])))[0]
+    moves = np.array([3, 3])
+    thought = WatchedThought(0, maze, moves, np.eye(5)[moves[None]], np.array([0.9]), np.zeros(1))
+    assert thought_outcome("maze", thought) == "2 steps or more: right as far as asked"
+    data = player_data(Watched("maze", (), (thought,)))["samples"][0]
+    assert (data["reached"], data["whole"]) == ([False], [True])

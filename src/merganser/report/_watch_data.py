@@ -44,8 +44,10 @@ def thought_outcome(kind: str, thought: WatchedThought) -> str:
     if kind == "maze":
         steps = int((thought.targets != WAIT).sum())
         asked = counted(steps, "step") + (" or more" if steps == len(right) else "")
-        if is_solved(kind, thought):
+        if wandering_of(thought).solved[thought.surest]:
             return f"{asked}: solved"
+        if right.all():
+            return f"{asked}: right as far as asked"
         return f"{asked}: wrong at step {int(right.argmin()) + 1}"
     if len(right) == 1:
         return "recognised" if right[0] else "mistaken"
@@ -90,6 +92,7 @@ def _input(kind: str, thought: WatchedThought) -> dict[str, Any]:
             "places": _counts(found.places),
             "walls": [each.tolist() for each in found.walls],
             "reached": found.solved.tolist(),
+            "whole": thought.right.all(axis=1).tolist(),
         }
     if kind == "signs":
         return {"signs": np.sign(thought.input).astype(int).tolist()}

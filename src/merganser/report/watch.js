@@ -36,7 +36,8 @@
     const right = answers.filter((answer, k) => answer === sample.targets[k]).length;
     if (data.kind === "maze") {
       const hits = sample.walls[tick].length;
-      parts.push((sample.reached[tick] ? "the route reaches the goal" : "the route does not reach the goal") + (hits ? ` and runs into walls ${hits === 1 ? "once" : hits + " times"}` : ""));
+      const led = sample.reached[tick] ? "reaches the goal" : sample.whole[tick] ? "is right as far as it is asked for" : "does not reach the goal";
+      parts.push(`the route ${led}` + (hits ? ` and runs into walls ${hits === 1 ? "once" : hits + " times"}` : ""));
     } else if (answers.length === 1) {
       parts.push(`answers ${data.classes[answers[0]]}, which is ${right ? "right" : "wrong"}`);
     } else {
