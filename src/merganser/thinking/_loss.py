@@ -85,7 +85,8 @@ def reached(
         look_ahead: From the last of those that are right on, how many; the paper has 5.
 
     Examples:
-        >>> logits = torch.eye(2)[[[0, 0, 1, 0, 0, 0]]].unsqueeze(-1)  # two right, one wrong, three right
+        >>> answered = torch.tensor([[0, 0, 1, 0, 0, 0]])  # two right, one wrong, three right
+        >>> logits = torch.eye(2)[answered].unsqueeze(-1)
         >>> reached(logits, torch.zeros(1, 6, dtype=torch.long), look_ahead=3)
         tensor([4])
     """
