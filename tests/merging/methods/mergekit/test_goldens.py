@@ -5,8 +5,6 @@ import pytest
 
 from merganser.merging.methods.mergekit import MERGEKIT, SIGNATURES
 
-LIGHT = ("light", "lightest")
-"""Inputs whose models differ hardly from their base."""
 RANDOM = ("dare_linear", "dare_ties", "della", "della_linear")
 
 
@@ -17,6 +15,12 @@ def drawn_masks(case, number, tensors):
     drawn = iter(tensors[name] for name in sorted(tensors) if name.startswith(f"mask/{number}/"))
     is_dare = case["method"].startswith("dare")
     return [next(drawn) if p < 1 and (is_dare or p > 0) else None for p in listed]
+
+
+def least_divergence(base, model):
+    """The smallest Kullback-Leibler divergence of two tensors' rows, in double precision."""
+    p, q = (rows.double().reshape(-1, rows.shape[-1]).softmax(dim=1) for rows in (model, base))
+    return float((p * (p / q).log()).sum(dim=1).min())
 
 
 @pytest.mark.parametrize("length", [7, 4096])
@@ -36,8 +40,8 @@ def test_every_method_gives_mergekits_numbers(method, length, goldens, merge_ten
         scale = max(float(tensor.abs().max()) for tensor in [base, *models, expected])
         assert merged.dtype == expected.dtype
         tried += 1
-        if method == "arcee_fusion" and case["kind"] in LIGHT:
-            # divergences of 1e-7 in single precision: which entries move is up to each processor's exponential
+        if method == "arcee_fusion" and least_divergence(base, models[0]) < 1e-6:
+            # of single precision's rounding: which entries move is up to each processor's exponential
             moved = np.isclose(merged, models[0], rtol=0, atol=1e-6 * scale)
             assert (moved | np.isclose(merged, base, rtol=0, atol=1e-6 * scale)).all()
             continue
