@@ -151,12 +151,12 @@ def _facts(kind: str, thought: WatchedThought) -> dict[str, Any]:
         "surest": thought.surest + 1,
         "best": thought.best + 1,
         "halted": None if halted is None else halted + 1,
-        "accuracy": float(thought.right[thought.surest].mean()),
+        "accuracy": float(thought.right[thought.answered].mean()),
     }
     if kind != "maze":
-        return {**facts, "answers": thought.answers[thought.surest].tolist()}
-    route = [MOVES[move] for move in thought.answers[thought.surest]]
-    return {**facts, "route": route, "solved": bool(wandering_of(thought).solved[thought.surest])}
+        return {**facts, "answers": thought.answers[thought.answered].tolist()}
+    route = [MOVES[move] for move in thought.answers[thought.answered]]
+    return {**facts, "route": route, "solved": bool(wandering_of(thought).solved[thought.answered])}
 
 
 def _show(seen: Watched, files: list[Path]) -> None:

@@ -61,8 +61,8 @@ def _certainty(pen: Pen, thought: WatchedThought, tick: int, area: Area) -> None
     pen.text(left, level - 3, f"{100 * ENOUGH:.0f} % sure", size=10, colour=MUTED)
     points = _points(thought.certainties, (0.0, 1.0), area)
     _drawn_so_far(pen, points, tick, width=2.0)
-    if tick >= thought.surest:
-        pen.dot(*points[thought.surest], 5, BLUE)
+    if tick >= thought.answered:
+        pen.dot(*points[thought.answered], 5, BLUE)
     pen.dot(*points[tick], 4, ORANGE)
 
 

@@ -40,11 +40,11 @@ def thought_outcome(kind: str, thought: WatchedThought) -> str:
         kind: How its input is drawn, as [`Watched`][merganser.thinking.watching.Watched] has it.
         thought: The sample.
     """
-    right = thought.right[thought.surest]
+    right = thought.right[thought.answered]
     if kind == "maze":
         steps = int((thought.targets != WAIT).sum())
         asked = counted(steps, "step") + (" or more" if steps == len(right) else "")
-        if wandering_of(thought).solved[thought.surest]:
+        if wandering_of(thought).solved[thought.answered]:
             return f"{asked}: solved"
         if right.all():
             return f"{asked}: right as far as asked"
@@ -56,9 +56,9 @@ def thought_outcome(kind: str, thought: WatchedThought) -> str:
 
 def is_solved(kind: str, thought: WatchedThought) -> bool:
     """Whether all is right at the tick whose answer counts; in mazes another way to the goal is right as well."""
-    if thought.right[thought.surest].all():
+    if thought.right[thought.answered].all():
         return True
-    return kind == "maze" and bool(wandering_of(thought).solved[thought.surest])
+    return kind == "maze" and bool(wandering_of(thought).solved[thought.answered])
 
 
 def _thought(kind: str, thought: WatchedThought) -> dict[str, Any]:
@@ -73,6 +73,7 @@ def _thought(kind: str, thought: WatchedThought) -> dict[str, Any]:
         "certainties": _rounded(thought.certainties),
         "losses": _rounded(thought.losses),
         "surest": thought.surest,
+        "answered": thought.answered,
         "best": thought.best,
         "halted": halted,
     }

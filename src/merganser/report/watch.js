@@ -115,7 +115,7 @@
       if (stage && stage.truth) stage.truth.style.display = truth.checked ? "" : "none";
       controls.querySelector(".keys").hidden = sample.ticks < 2;
       relook();
-      show(sample.surest);
+      show(sample.answered);
     };
 
     samples.forEach((each, k) => {

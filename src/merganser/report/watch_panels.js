@@ -137,7 +137,7 @@ const watchPanels = (() => {
     const mark = (tick, name, className, r) => chart.append(
       svg("circle", { cx: x(tick), cy: y(sample.certainties[tick]), r, class: className }, svg("title", {}, name + ": tick " + (tick + 1))));
     if (sample.halted !== null) mark(sample.halted, "certain enough to stop", "halted", 5.5);
-    mark(sample.surest, "surest", "surest", 3.5);
+    mark(sample.answered, "its answer", "surest", 3.5);
     chart.append(svg("text", { x: left, y: tall - 4 }, "tick 1"), svg("text", { x: wide - right, y: tall - 4, "text-anchor": "end" }, String(sample.ticks)));
     const cursor = svg("line", { class: "cursor", y1: top - 6, y2: tall - bottom });
     chart.append(cursor);
@@ -145,7 +145,7 @@ const watchPanels = (() => {
       const box = chart.getBoundingClientRect(), place = (event.clientX - box.left) / box.width * wide;
       go(Math.round((place - left) / (wide - left - right) * last));
     });
-    const words = `Blue: certainty. Grey: loss, how far it is from the right answer. Dot: the surest tick, ${sample.surest + 1}, whose answer counts`
+    const words = `Blue: certainty. Grey: loss, how far it is from the right answer. Dot: the ${sample.answered === sample.surest ? "surest" : "last"} tick, ${sample.answered + 1}, whose answer counts`
       + (sample.halted === null ? `; it never gets ${said(data.enough)} sure.` : `. Ring: ${said(data.enough)} sure at tick ${sample.halted + 1}, where it could stop.`);
     return { figure: figure("How sure it is", chart, words), show: (tick) => { cursor.setAttribute("x1", x(tick)); cursor.setAttribute("x2", x(tick)); } };
   };

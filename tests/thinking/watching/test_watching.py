@@ -1,6 +1,6 @@
 """What is kept of a thought so that one can watch it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from merganser._errors import TaskError
-from merganser.thinking import CTM, Answers, answers_of
+from merganser.thinking import CTM, Answers, answers_of, matched, new_thinker
 from merganser.thinking.mazes import Mazes, mazes_of, pictures
 from merganser.thinking.training import Digits, MazeRoutes, Parity, Samples
 from merganser.thinking.watching import (
@@ -96,6 +96,7 @@ def test_neurons_that_move_alike_stand_side_by_side():
 class Bare:
     """A thought without a trace, as a model of one tick may give."""
 
+    readout = "certain"
     predictions: torch.Tensor
     certainties: torch.Tensor
     positions: int = 1
@@ -158,3 +159,16 @@ def test_routes_are_as_hard_as_they_are_long(maze_model, mazes):
     answers = answers_of(maze_model, *mazes)
     steps = found.values[chosen_samples(answers, 3, found.values)].tolist()
     assert steps == sorted(steps)
+
+
+def test_an_lstm_answers_at_its_last_tick():
+    task = Parity(4)
+    torch.manual_seed(0)
+    model = new_thinker(matched(task.config(ticks=5, neurons=24), "lstm"))
+    samples = Samples(*(part[:8] for part in task.test()))
+    thoughts = watch_thoughts(model, task, samples).thoughts
+    assert {thought.answered for thought in thoughts} == {4}
+    unsure = replace(thoughts[0], certainties=np.array([0.1, 0.9, 0.2, 0.1, 0.3]))
+    assert (unsure.surest, unsure.answered) == (1, 4)
+    machine = watch_thoughts(CTM(task.config(ticks=5, neurons=24)), task, samples).thoughts
+    assert all(thought.answered == thought.surest for thought in machine)

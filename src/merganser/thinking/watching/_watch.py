@@ -64,7 +64,9 @@ def watch_thoughts(
         **_inside(model, thought.trace, kept),
     }
     rows = zip(*columns.values(), strict=True)
-    made = tuple(WatchedThought(**dict(zip(columns, row, strict=True))) for row in rows)
+    made = tuple(
+        WatchedThought(**dict(zip(columns, row, strict=True)), readout=thought.readout) for row in rows
+    )
     grid = None if thought.trace is None else thought.trace.grid
     if kept is None or other.trace is None:
         return Watched(_kind(task, samples), _classes(task), made, grid)

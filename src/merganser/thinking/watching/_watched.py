@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,6 +25,7 @@ class WatchedThought:
         attention: Shares of tokens by head; None where nothing was attended to.
         activations: Post-activations of the neurons that are watched; None if the model shows none.
         together: Synchronisation of these neurons; None if the model shows none.
+        readout: Where the model answers, as [`Thought`][merganser.thinking.Thought] has it.
     """
 
     number: int
@@ -35,6 +37,7 @@ class WatchedThought:
     attention: Float[np.ndarray, "ticks heads tokens"] | None = None
     activations: Float[np.ndarray, "ticks neurons"] | None = None
     together: Float[np.ndarray, "ticks neurons neurons"] | None = None
+    readout: Literal["certain", "instant"] = "certain"
 
     @property
     def ticks(self) -> int:
@@ -53,8 +56,13 @@ class WatchedThought:
 
     @property
     def surest(self) -> int:
-        """The most certain tick, whose answer counts."""
+        """The most certain tick."""
         return int(self.certainties.argmax())
+
+    @property
+    def answered(self) -> int:
+        """The tick whose answer counts: the most certain one, or of an LSTM the last."""
+        return self.surest if self.readout == "certain" else self.ticks - 1
 
     @property
     def best(self) -> int:
